@@ -1,0 +1,23 @@
+//! Canonical JSON and its SHA-256. serde_json keeps object keys sorted, so its compact text is canonical.
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// SHA-256 of a value's canonical JSON.
+pub fn sha256(value: &Value) -> [u8; 32] {
+    Sha256::digest(value.to_string().as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_keys_does_not_matter() {
+        let parse = |text| serde_json::from_str::<Value>(text).unwrap();
+        assert_eq!(
+            sha256(&parse(r#"{"a":1,"b":{"c":2,"d":3}}"#)),
+            sha256(&parse(r#"{"b":{"d":3,"c":2},"a":1}"#))
+        );
+    }
+}

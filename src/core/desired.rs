@@ -1,0 +1,704 @@
+//! Desired: the merge of all changes of one resource (design D3). Registers and floors; merging is commutative,
+//! associative and idempotent, so neither the order nor the number of deliveries matters.
+//!
+//! A register is visible if its revision is at least every floor above it. `active` and `members` are exempt from the
+//! `put` floor: a `put` without them does not speak of them. What can never become visible again is dropped at once,
+//! so the state is bounded by the resource's attributes, not by its events.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::change::{Delta, Lifecycle, Origin, Register};
+use super::path::{Path, Selector};
+use super::revision::Revision;
+
+/// Most registers of one resource: element selectors would otherwise let it grow without bound.
+pub const MAX_REGISTERS: usize = 2_000;
+
+/// One register: the newest word on one path.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// When it was said.
+    pub revision: Revision,
+    /// The value; none removes.
+    pub value: Option<Value>,
+    /// A dead letter is its home: it takes the place of older ones, and is not written.
+    pub dead: bool,
+}
+
+/// A floor with its mark.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Floor {
+    /// What is older is hidden.
+    pub revision: Revision,
+    /// A dead letter is its home: it hides what is older, and revives nothing.
+    pub dead: bool,
+}
+
+/// The merge of all changes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "wire::Desired", into = "wire::Desired")]
+pub struct Desired {
+    put: Option<Floor>,
+    deleted: Option<Floor>,
+    registers: BTreeMap<Path, Held>,
+}
+
+/// What a merge did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Merged {
+    /// Everything it says was known.
+    Duplicate,
+    /// Something newer was known about all that it says.
+    Stale,
+    /// Something is new.
+    New,
+}
+
+/// What the source wants to exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It was `put`, and not deleted since.
+    Alive,
+    /// It was deleted, and not `put` since.
+    Deleted,
+    /// Never `put` (or that one is dead): only patches count.
+    Unborn,
+}
+
+/// What is wanted of one whole attribute.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wanted {
+    /// This value; none: removed.
+    Whole(Option<Value>),
+    /// These parts (in the order of their revisions) on top of what the target has.
+    Parts(Vec<(Path, Option<Value>)>),
+}
+
+fn is_active(path: &Path) -> bool {
+    path.schema.is_none() && path.attribute == "active"
+}
+
+/// True for the group's members, which are a ledger of their own (D10).
+pub fn is_members(path: &Path) -> bool {
+    path.schema.is_none() && path.attribute == "members"
+}
+
+impl Desired {
+    /// Merges registers; `replay` lifts the mark of dead ones.
+    pub fn merge(&mut self, delta: &Delta, origin: Origin) -> Merged {
+        let lift = matches!(origin, Origin::Replay | Origin::Approve);
+        let floors = self.merge_lifecycle(&delta.lifecycle, lift);
+        let registers = delta.attributes.iter().map(|r| self.merge_register(r, lift)).max();
+        floors.into_iter().chain(registers).max().unwrap_or(Merged::Duplicate)
+    }
+
+    fn merge_lifecycle(&mut self, lifecycle: &Lifecycle, lift: bool) -> Option<Merged> {
+        let put = lifecycle.put.as_ref().map(|r| raise(&mut self.put, r, lift));
+        let deleted = lifecycle.deleted.as_ref().map(|r| raise(&mut self.deleted, r, lift));
+        let merged = put.into_iter().chain(deleted).max();
+        if merged == Some(Merged::New) {
+            self.prune();
+        }
+        merged
+    }
+
+    fn merge_register(&mut self, new: &Register, lift: bool) -> Merged {
+        if self.floor_of(&new.path).is_some_and(|floor| new.revision < *floor) {
+            return Merged::Stale;
+        }
+        if let Some(held) = self.registers.get_mut(&new.path)
+            && held.revision == new.revision
+        {
+            return match lift && std::mem::take(&mut held.dead) {
+                true => Merged::New,
+                false => Merged::Duplicate,
+            };
+        }
+        let hidden = |(path, held): (&Path, &Held)| path.covers(&new.path) && held.revision >= new.revision;
+        if self.registers.iter().any(hidden) {
+            return Merged::Stale;
+        }
+        self.registers.retain(|path, held| !(new.path.covers(path) && held.revision <= new.revision));
+        let held = Held { revision: new.revision.clone(), value: new.value.clone(), dead: false };
+        self.registers.insert(new.path.clone(), held);
+        Merged::New
+    }
+
+    /// The floor that hides older registers of a path.
+    fn floor_of(&self, path: &Path) -> Option<&Revision> {
+        let put = self.put.as_ref().filter(|_| !is_active(path) && !is_members(path));
+        put.max_by_revision(self.deleted.as_ref())
+    }
+
+    fn prune(&mut self) {
+        let registers = std::mem::take(&mut self.registers);
+        let visible =
+            |path: &Path, held: &Held| self.floor_of(path).is_none_or(|floor| held.revision >= *floor);
+        self.registers = registers.into_iter().filter(|(path, held)| visible(path, held)).collect();
+    }
+
+    /// What the source wants to exist. A dead `put` revives nothing. A dead `delete` removes nothing, but what it hid is
+    /// forgotten, so that only newer changes count.
+    pub fn presence(&self) -> Presence {
+        match (&self.put, &self.deleted) {
+            (Some(put), deleted)
+                if !put.dead && deleted.as_ref().is_none_or(|d| put.revision > d.revision) =>
+            {
+                Presence::Alive
+            }
+            (_, Some(deleted)) if !deleted.dead => Presence::Deleted,
+            _ => Presence::Unborn,
+        }
+    }
+
+    /// The latest `put`.
+    pub fn put(&self) -> Option<&Floor> {
+        self.put.as_ref()
+    }
+
+    /// The latest `delete`.
+    pub fn deleted(&self) -> Option<&Floor> {
+        self.deleted.as_ref()
+    }
+
+    /// All registers, by path.
+    pub fn registers(&self) -> impl Iterator<Item = (&Path, &Held)> {
+        self.registers.iter()
+    }
+
+    /// How many registers there are.
+    pub fn len(&self) -> usize {
+        self.registers.len()
+    }
+
+    /// True when nothing was ever merged.
+    pub fn is_empty(&self) -> bool {
+        self.registers.is_empty() && self.put.is_none() && self.deleted.is_none()
+    }
+
+    /// The newest revision of anything that is visible and not dead.
+    pub fn newest(&self) -> Option<&Revision> {
+        let floors = self.put.iter().chain(self.deleted.iter()).filter(|f| !f.dead).map(|f| &f.revision);
+        floors.chain(self.registers.values().filter(|held| !held.dead).map(|held| &held.revision)).max()
+    }
+
+    /// The floor of the member ledger: entries older than it are hidden.
+    pub fn member_floor(&self) -> Option<&Revision> {
+        let whole = self.registers.get(&Path::core("members")).map(|held| &held.revision);
+        whole.into_iter().chain(self.deleted.as_ref().map(|f| &f.revision)).max()
+    }
+
+    /// What the source said of `active`, if it did since the last `delete`. A revived resource is active unless it says
+    /// otherwise.
+    pub fn active(&self) -> Option<bool> {
+        let said = self.registers.get(&Path::core("active"));
+        match said {
+            Some(held) if held.dead => None,
+            Some(held) => held.value.as_ref().and_then(Value::as_bool),
+            None if self.deleted.is_some() && self.presence() == Presence::Alive => Some(true),
+            None => None,
+        }
+    }
+
+    /// True where a dead letter holds the word on this whole attribute.
+    pub fn is_dead(&self, root: &Path) -> bool {
+        self.registers.get(root).is_some_and(|held| held.dead)
+    }
+
+    /// The wanted attributes, `active` and `members` apart. What is dead is not wanted, and not unwanted either.
+    pub fn attributes(&self) -> BTreeMap<Path, Wanted> {
+        let mut roots: BTreeMap<Path, Vec<(&Path, &Held)>> = BTreeMap::new();
+        for (path, held) in &self.registers {
+            if !is_active(path) && !is_members(path) {
+                roots.entry(path.root()).or_default().push((path, held));
+            }
+        }
+        let based = self.presence() == Presence::Alive;
+        roots.into_iter().filter_map(|(root, held)| Some((root, wanted(held, based)?))).collect()
+    }
+
+    /// Marks registers as dead: those of these paths, up to these revisions.
+    pub fn bury(&mut self, buried: &Buried) {
+        for (path, revision) in &buried.attributes {
+            if let Some(held) = self.registers.get_mut(path)
+                && held.revision <= *revision
+            {
+                held.dead = true;
+            }
+        }
+        for (floor, revision) in [(&mut self.put, &buried.put), (&mut self.deleted, &buried.deleted)] {
+            if let (Some(floor), Some(revision)) = (floor, revision)
+                && floor.revision <= *revision
+            {
+                floor.dead = true;
+            }
+        }
+    }
+}
+
+/// What a dead letter takes along.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Buried {
+    /// Attribute paths and the revisions that the letter carries.
+    pub attributes: Vec<(Path, Revision)>,
+    /// The `put`, when the resource could not be created.
+    pub put: Option<Revision>,
+    /// The `delete`, when it could not be removed.
+    pub deleted: Option<Revision>,
+}
+
+trait MaxByRevision<'a> {
+    fn max_by_revision(self, other: Option<&'a Floor>) -> Option<&'a Revision>;
+}
+
+impl<'a> MaxByRevision<'a> for Option<&'a Floor> {
+    fn max_by_revision(self, other: Option<&'a Floor>) -> Option<&'a Revision> {
+        self.into_iter().chain(other).map(|floor| &floor.revision).max()
+    }
+}
+
+fn raise(floor: &mut Option<Floor>, revision: &Revision, lift: bool) -> Merged {
+    match floor {
+        Some(held) if held.revision == *revision => match lift && std::mem::take(&mut held.dead) {
+            true => Merged::New,
+            false => Merged::Duplicate,
+        },
+        Some(held) if held.revision > *revision => Merged::Stale,
+        _ => {
+            *floor = Some(Floor { revision: revision.clone(), dead: false });
+            Merged::New
+        }
+    }
+}
+
+/// Folds the registers of one attribute: the whole value first, then its parts in the order of their revisions.
+fn wanted(mut held: Vec<(&Path, &Held)>, based: bool) -> Option<Wanted> {
+    held.sort_by(|a, b| (&a.1.revision, b.0.is_root(), a.0).cmp(&(&b.1.revision, a.0.is_root(), b.0)));
+    let whole = held.iter().find(|(path, _)| path.is_root()).map(|(_, held)| *held);
+    let parts = held.iter().filter(|(path, held)| !path.is_root() && !held.dead);
+    let parts: Vec<(Path, Option<Value>)> =
+        parts.map(|(path, held)| ((*path).clone(), held.value.clone())).collect();
+    match whole {
+        Some(whole) if !whole.dead => Some(Wanted::Whole(fold(whole.value.clone(), &parts))),
+        None if based && !parts.is_empty() => Some(Wanted::Whole(fold(None, &parts))),
+        _ if parts.is_empty() => None,
+        _ => Some(Wanted::Parts(parts)),
+    }
+}
+
+/// Applies parts on top of a whole value. What is left empty is none.
+pub fn fold(whole: Option<Value>, parts: &[(Path, Option<Value>)]) -> Option<Value> {
+    let folded = parts.iter().fold(whole, |value, (path, part)| apply(value, path, part.as_ref()));
+    folded.filter(|value| !is_nothing(value))
+}
+
+/// `null`, `[]` and `{}` mean "no value" (RFC 7643 s2.5).
+pub fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+fn apply(whole: Option<Value>, path: &Path, part: Option<&Value>) -> Option<Value> {
+    match (&path.selector, &path.sub) {
+        (None, None) => part.cloned(),
+        (None, Some(sub)) => {
+            let map = whole.and_then(|value| match value {
+                Value::Object(map) => Some(map),
+                _ => None,
+            });
+            Some(with_sub(map.unwrap_or_default(), sub, part))
+        }
+        (Some(selector), sub) => {
+            let mut items = match whole {
+                Some(Value::Array(items)) => items,
+                Some(one @ Value::Object(_)) => vec![one],
+                _ => Vec::new(),
+            };
+            let fits =
+                |item: &Value| item.get(&selector.attribute).and_then(Value::as_str) == Some(&selector.value);
+            match items.iter().position(fits) {
+                Some(at) => match element(items[at].clone(), selector, sub.as_deref(), part) {
+                    Some(changed) => items[at] = changed,
+                    None => drop(items.remove(at)),
+                },
+                None => {
+                    let mut fresh = serde_json::Map::new();
+                    fresh.insert(selector.attribute.clone(), Value::String(selector.value.clone()));
+                    if part.is_some() {
+                        items.extend(element(Value::Object(fresh), selector, sub.as_deref(), part));
+                    }
+                }
+            }
+            Some(Value::Array(items))
+        }
+    }
+}
+
+/// One element after a write to it or to a sub-attribute of it; none: it goes, as does one that says no more than what
+/// selects it.
+fn element(old: Value, selector: &Selector, sub: Option<&str>, part: Option<&Value>) -> Option<Value> {
+    let Some(sub) = sub else { return part.cloned() };
+    let map = if let Value::Object(map) = old { map } else { serde_json::Map::new() };
+    match (with_sub(map, sub, part), part) {
+        (Value::Object(map), None) if map.keys().all(|key| *key == selector.attribute) => None,
+        (changed, _) => Some(changed),
+    }
+}
+
+fn with_sub(mut map: serde_json::Map<String, Value>, sub: &str, part: Option<&Value>) -> Value {
+    match part {
+        Some(value) => drop(map.insert(sub.to_owned(), value.clone())),
+        None => drop(map.remove(sub)),
+    }
+    Value::Object(map)
+}
+
+/// The stored form: revisions once, registers point at them, since most attributes share few revisions.
+mod wire {
+    use serde::{Deserialize, Serialize};
+    use serde_json::Value;
+
+    use super::{Floor, Held, Path, Revision};
+
+    #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+    pub struct Desired {
+        #[serde(rename = "rev", default, skip_serializing_if = "Vec::is_empty")]
+        revisions: Vec<Revision>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        put: Option<(usize, bool)>,
+        #[serde(rename = "del", default, skip_serializing_if = "Option::is_none")]
+        deleted: Option<(usize, bool)>,
+        #[serde(rename = "reg", default, skip_serializing_if = "Vec::is_empty")]
+        registers: Vec<(Path, usize, bool, Option<Value>)>,
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("a register names revision {0}, which is not stored")]
+    pub struct Broken(usize);
+
+    impl From<super::Desired> for Desired {
+        fn from(desired: super::Desired) -> Self {
+            let mut wire = Desired::default();
+            wire.put = desired.put.map(|f| (wire.index(f.revision), f.dead));
+            wire.deleted = desired.deleted.map(|f| (wire.index(f.revision), f.dead));
+            for (path, held) in desired.registers {
+                let index = wire.index(held.revision);
+                wire.registers.push((path, index, held.dead, held.value));
+            }
+            wire
+        }
+    }
+
+    impl Desired {
+        fn index(&mut self, revision: Revision) -> usize {
+            match self.revisions.iter().position(|r| *r == revision) {
+                Some(index) => index,
+                None => {
+                    self.revisions.push(revision);
+                    self.revisions.len() - 1
+                }
+            }
+        }
+
+        fn revision(&self, index: usize) -> Result<Revision, Broken> {
+            self.revisions.get(index).cloned().ok_or(Broken(index))
+        }
+
+        fn floor(&self, floor: Option<(usize, bool)>) -> Result<Option<Floor>, Broken> {
+            floor.map(|(index, dead)| Ok(Floor { revision: self.revision(index)?, dead })).transpose()
+        }
+    }
+
+    impl TryFrom<Desired> for super::Desired {
+        type Error = Broken;
+
+        fn try_from(mut wire: Desired) -> Result<Self, Broken> {
+            let registers = std::mem::take(&mut wire.registers).into_iter();
+            let held = |(path, index, dead, value)| {
+                Ok((path, Held { revision: wire.revision(index)?, value, dead }))
+            };
+            Ok(super::Desired {
+                put: wire.floor(wire.put)?,
+                deleted: wire.floor(wire.deleted)?,
+                registers: registers.map(held).collect::<Result<_, Broken>>()?,
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::core::revision::{EventHash, Sequence};
+
+    fn rev(n: u64) -> Revision {
+        Revision {
+            sequence: Sequence::new(n.to_string()),
+            time: None,
+            id: "e".into(),
+            hash: EventHash::new([0; 32]),
+        }
+    }
+
+    fn set(path: &str, value: Value, n: u64) -> Register {
+        Register { path: path.parse().unwrap(), value: Some(value), revision: rev(n) }
+    }
+
+    fn unset(path: &str, n: u64) -> Register {
+        Register { path: path.parse().unwrap(), value: None, revision: rev(n) }
+    }
+
+    fn put(n: u64, attributes: Vec<Register>) -> Delta {
+        Delta { attributes, members: vec![], lifecycle: Lifecycle { put: Some(rev(n)), deleted: None } }
+    }
+
+    fn patch(attributes: Vec<Register>) -> Delta {
+        Delta { attributes, ..Delta::default() }
+    }
+
+    fn delete(n: u64) -> Delta {
+        Delta { lifecycle: Lifecycle { put: None, deleted: Some(rev(n)) }, ..Delta::default() }
+    }
+
+    fn merged(deltas: &[Delta]) -> Desired {
+        let mut desired = Desired::default();
+        for delta in deltas {
+            desired.merge(delta, Origin::Publisher);
+        }
+        desired
+    }
+
+    fn whole(desired: &Desired, path: &str) -> Option<Wanted> {
+        desired.attributes().remove(&path.parse().unwrap())
+    }
+
+    #[test]
+    fn an_older_put_changes_nothing() {
+        let mut desired = merged(&[put(5, vec![set("title", json!("new"), 5)])]);
+        let before = desired.clone();
+        assert_eq!(
+            desired.merge(&put(3, vec![set("title", json!("old"), 3)]), Origin::Publisher),
+            Merged::Stale
+        );
+        assert_eq!(desired, before);
+    }
+
+    #[test]
+    fn a_redelivered_event_changes_nothing() {
+        let event = put(5, vec![set("title", json!("x"), 5)]);
+        let mut desired = merged(std::slice::from_ref(&event));
+        assert_eq!(desired.merge(&event, Origin::Publisher), Merged::Duplicate);
+    }
+
+    #[test]
+    fn an_attribute_absent_from_a_newer_put_is_not_wanted() {
+        let desired = merged(&[put(3, vec![set("title", json!("x"), 3)]), put(5, vec![])]);
+        assert_eq!(whole(&desired, "title"), None);
+        assert_eq!(desired.presence(), Presence::Alive);
+    }
+
+    #[test]
+    fn a_put_without_active_keeps_the_state() {
+        let desired = merged(&[patch(vec![set("active", json!(false), 4)]), put(5, vec![])]);
+        assert_eq!(desired.active(), Some(false));
+    }
+
+    #[test]
+    fn a_revived_resource_is_active_unless_it_says_otherwise() {
+        let desired = merged(&[put(1, vec![set("active", json!(false), 1)]), delete(3), put(5, vec![])]);
+        assert_eq!((desired.presence(), desired.active()), (Presence::Alive, Some(true)));
+        let desired = merged(&[delete(3), put(5, vec![set("active", json!(false), 5)])]);
+        assert_eq!(desired.active(), Some(false));
+    }
+
+    #[test]
+    fn a_patch_on_a_deleted_resource_is_kept_for_a_put_between() {
+        let desired = merged(&[delete(3), patch(vec![set("title", json!("x"), 6)]), put(5, vec![])]);
+        assert_eq!(whole(&desired, "title"), Some(Wanted::Whole(Some(json!("x")))));
+    }
+
+    #[test]
+    fn newer_parts_apply_on_top_of_a_whole() {
+        let emails = json!([{"type": "work", "value": "a"}, {"type": "home", "value": "h"}]);
+        let desired = merged(&[
+            patch(vec![
+                set("emails[type eq \"work\"].value", json!("b"), 6),
+                unset("emails[type eq \"home\"]", 7),
+            ]),
+            patch(vec![set("emails[type eq \"work\"].value", json!("late"), 4)]),
+            put(5, vec![set("emails", emails, 5)]),
+        ]);
+        assert_eq!(
+            whole(&desired, "emails"),
+            Some(Wanted::Whole(Some(json!([{"type": "work", "value": "b"}]))))
+        );
+    }
+
+    #[test]
+    fn parts_without_a_base_are_applied_to_what_the_target_has() {
+        let desired = merged(&[patch(vec![set("name.givenName", json!("Ana"), 1)])]);
+        let parts = vec![("name.givenName".parse().unwrap(), Some(json!("Ana")))];
+        assert_eq!(whole(&desired, "name"), Some(Wanted::Parts(parts)));
+    }
+
+    #[test]
+    fn what_is_dead_is_not_wanted_and_lets_nothing_older_through() {
+        let mut desired = merged(&[put(5, vec![set("title", json!("bad"), 5)])]);
+        desired.bury(&Buried { attributes: vec![("title".parse().unwrap(), rev(5))], ..Buried::default() });
+        assert_eq!(whole(&desired, "title"), None);
+        assert_eq!(
+            desired.merge(&put(4, vec![set("title", json!("older"), 4)]), Origin::Retry),
+            Merged::Stale
+        );
+        assert_eq!(
+            desired.merge(&put(5, vec![set("title", json!("bad"), 5)]), Origin::Retry),
+            Merged::Duplicate
+        );
+        assert_eq!(whole(&desired, "title"), None);
+        desired.merge(&put(5, vec![set("title", json!("bad"), 5)]), Origin::Replay);
+        assert_eq!(whole(&desired, "title"), Some(Wanted::Whole(Some(json!("bad")))));
+    }
+
+    #[test]
+    fn a_newer_event_lifts_the_mark_of_a_dead_register() {
+        let mut desired = merged(&[put(5, vec![set("title", json!("bad"), 5)])]);
+        desired.bury(&Buried { attributes: vec![("title".parse().unwrap(), rev(5))], ..Buried::default() });
+        desired.merge(&patch(vec![set("title", json!("good"), 6)]), Origin::Publisher);
+        assert_eq!(whole(&desired, "title"), Some(Wanted::Whole(Some(json!("good")))));
+    }
+
+    #[test]
+    fn a_dead_delete_removes_nothing_and_brings_nothing_back() {
+        let mut desired = merged(&[put(3, vec![set("title", json!("x"), 3)]), delete(5)]);
+        desired.bury(&Buried { deleted: Some(rev(5)), ..Buried::default() });
+        assert_eq!((desired.presence(), desired.attributes().len()), (Presence::Unborn, 0));
+    }
+
+    #[test]
+    fn a_record_survives_its_stored_form() {
+        let desired = merged(&[
+            put(5, vec![set("title", json!("x"), 5), set("emails", json!([{"type": "work"}]), 5)]),
+            patch(vec![unset("emails[type eq \"work\"]", 6)]),
+            delete(2),
+        ]);
+        let text = serde_json::to_string(&desired).unwrap();
+        assert_eq!(serde_json::from_str::<Desired>(&text).unwrap(), desired);
+        assert_eq!(text.matches("\"sequence\"").count(), 3, "revisions are stored once: {text}");
+    }
+
+    fn any_delta(n: u64) -> impl Strategy<Value = Delta> {
+        let paths = prop::sample::subsequence(
+            vec![
+                "title",
+                "active",
+                "name",
+                "name.givenName",
+                "emails",
+                "emails[type eq \"work\"].value",
+                "members",
+            ],
+            0..4,
+        );
+        let kind = prop::sample::select(vec!["put", "patch", "patch", "delete"]);
+        (kind, paths, any::<bool>()).prop_map(move |(kind, paths, remove)| {
+            let value = |path: &str| match path {
+                "active" => json!(n % 2 == 0),
+                "name" => json!({"givenName": format!("n{n}"), "familyName": "f"}),
+                "emails" => {
+                    json!([{"type": "work", "value": format!("w{n}")}, {"type": "home", "value": "h"}])
+                }
+                _ => json!(format!("v{n}")),
+            };
+            let registers = paths.iter().map(|path| match remove && *path != "active" {
+                true => unset(path, n),
+                false => set(path, value(path), n),
+            });
+            // one event never holds a whole and its part: the decoder folds them
+            let mut registers: Vec<Register> = registers.collect();
+            let wholes: Vec<Path> =
+                registers.iter().filter(|r| r.path.is_root()).map(|r| r.path.clone()).collect();
+            registers.retain(|r| r.path.is_root() || !wholes.contains(&r.path.root()));
+            match kind {
+                "put" => put(n, registers),
+                "delete" => delete(n),
+                _ => patch(registers),
+            }
+        })
+    }
+
+    fn events() -> impl Strategy<Value = Vec<Delta>> {
+        (2usize..7).prop_flat_map(|len| (1..=len as u64).map(any_delta).collect::<Vec<_>>())
+    }
+
+    /// Folds the events in their order, the simple way.
+    fn sequential(events: &[Delta]) -> (bool, BTreeMap<String, Value>) {
+        let (mut alive, mut whole) = (false, BTreeMap::new());
+        for event in events {
+            if event.lifecycle.deleted.is_some() {
+                (alive, whole) = (false, BTreeMap::new());
+                continue;
+            }
+            if event.lifecycle.put.is_some() {
+                alive = true;
+                whole.retain(|path, _| path == "active" || path == "members");
+            }
+            for register in &event.attributes {
+                let root = register.path.root().to_string();
+                let parts = [(register.path.clone(), register.value.clone())];
+                match fold(whole.remove(&root), &parts) {
+                    Some(value) => drop(whole.insert(root, value)),
+                    None => drop(whole.remove(&root)),
+                }
+            }
+        }
+        (alive, whole)
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_and_number_of_deliveries_do_not_matter(
+            (events, order) in events().prop_flat_map(|events| {
+                let twice: Vec<usize> = (0..events.len()).chain(0..events.len()).collect();
+                (Just(events), Just(twice).prop_shuffle())
+            })
+        ) {
+            let straight = merged(&events);
+            let shuffled: Vec<Delta> = order.iter().map(|i| events[*i].clone()).collect();
+            prop_assert_eq!(merged(&shuffled), straight);
+        }
+
+        #[test]
+        fn a_live_resource_is_what_the_events_say_in_their_order(events in events()) {
+            let desired = merged(&events);
+            let (alive, expected) = sequential(&events);
+            prop_assert_eq!(desired.presence() == Presence::Alive, alive);
+            if alive {
+                let mut actual: BTreeMap<String, Value> = BTreeMap::new();
+                for (path, wanted) in desired.attributes() {
+                    match wanted {
+                        Wanted::Whole(value) => drop(value.map(|v| actual.insert(path.to_string(), v))),
+                        Wanted::Parts(_) => prop_assert!(false, "a live resource has a base"),
+                    }
+                }
+                let plain: BTreeMap<String, Value> =
+                    expected.into_iter().filter(|(p, _)| p != "active" && p != "members").collect();
+                prop_assert_eq!(actual, plain);
+            }
+        }
+
+        #[test]
+        fn state_is_bounded_by_the_attributes(events in events()) {
+            prop_assert!(merged(&events).len() <= 7);
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The pure core: no async, clock, randomness, I/O or logging.
+
+pub mod applied;
+pub mod canonical;
+pub mod change;
+pub mod desired;
+pub mod disposition;
+pub mod gap;
+pub mod health;
+pub mod letter;
+pub mod matching;
+pub mod operation;
+pub mod outcome;
+pub mod path;
+pub mod plan;
+pub mod record;
+pub mod resource;
+pub mod retry;
+pub mod revision;
+pub mod schedule;
+pub mod settle;

@@ -1,0 +1,297 @@
+//! Attribute paths as registers know them: attribute, sub-attribute, element of a multi-valued attribute (RFC 7644 s3.5.2).
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The enterprise user extension (RFC 7643 s4.3).
+pub const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+
+/// Names that RFC 7643 defines, in its spelling: attribute names compare case-insensitively (s2.1).
+const KNOWN: &[&str] = &[
+    "userName",
+    "name",
+    "displayName",
+    "nickName",
+    "profileUrl",
+    "title",
+    "userType",
+    "preferredLanguage",
+    "locale",
+    "timezone",
+    "active",
+    "password",
+    "emails",
+    "phoneNumbers",
+    "ims",
+    "photos",
+    "addresses",
+    "groups",
+    "entitlements",
+    "roles",
+    "x509Certificates",
+    "members",
+    "externalId",
+    "id",
+    "meta",
+    "schemas",
+    "formatted",
+    "familyName",
+    "givenName",
+    "middleName",
+    "honorificPrefix",
+    "honorificSuffix",
+    "value",
+    "display",
+    "type",
+    "primary",
+    "streetAddress",
+    "locality",
+    "region",
+    "postalCode",
+    "country",
+    "employeeNumber",
+    "costCenter",
+    "organization",
+    "division",
+    "department",
+    "manager",
+    "$ref",
+];
+
+/// A name in the RFC's spelling where the RFC has it, else as it is.
+pub fn canonical_name(name: &str) -> &str {
+    KNOWN.iter().find(|known| known.eq_ignore_ascii_case(name)).copied().unwrap_or(name)
+}
+
+/// `[type eq "work"]`: one element of a multi-valued attribute.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Selector {
+    /// The sub-attribute compared: `type` or `value`.
+    pub attribute: String,
+    /// With which value.
+    pub value: String,
+}
+
+/// An attribute path. Its text form is the key of registers and fingerprints.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Path {
+    /// The URN of an extension schema; none for the core schema.
+    pub schema: Option<String>,
+    /// The attribute.
+    pub attribute: String,
+    /// An element of it.
+    pub selector: Option<Selector>,
+    /// A sub-attribute of it or of the element.
+    pub sub: Option<String>,
+}
+
+/// Why a text is not a path that the relay can merge.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// Nothing there, or a part is empty or holds a character that no attribute name has.
+    #[error("`{0}` is not an attribute path")]
+    Malformed(String),
+    /// A filter other than `[type eq "…"]` or `[value eq "…"]`.
+    #[error("`{0}`: only [type eq \"…\"] and [value eq \"…\"] select elements here")]
+    Selector(String),
+}
+
+impl Path {
+    /// A whole core attribute.
+    pub fn core(attribute: &str) -> Self {
+        Self { schema: None, attribute: canonical_name(attribute).to_owned(), selector: None, sub: None }
+    }
+
+    /// A whole attribute of an extension.
+    pub fn extension(schema: &str, attribute: &str) -> Self {
+        Self { schema: Some(schema.to_owned()), ..Self::core(attribute) }
+    }
+
+    /// A sub-attribute of this path.
+    pub fn with_sub(&self, sub: &str) -> Self {
+        Self { sub: Some(canonical_name(sub).to_owned()), ..self.clone() }
+    }
+
+    /// An element of this multi-valued attribute.
+    pub fn with_selector(&self, attribute: &str, value: &str) -> Self {
+        let selector = Selector { attribute: canonical_name(attribute).to_owned(), value: value.to_owned() };
+        Self { selector: Some(selector), ..self.clone() }
+    }
+
+    /// The whole attribute that this path lies in.
+    pub fn root(&self) -> Self {
+        Self { selector: None, sub: None, ..self.clone() }
+    }
+
+    /// True for a whole attribute.
+    pub fn is_root(&self) -> bool {
+        self.selector.is_none() && self.sub.is_none()
+    }
+
+    /// True if a write to `self` hides older writes to `other`: `other` is the same or a part of it.
+    pub fn covers(&self, other: &Path) -> bool {
+        self.schema == other.schema
+            && self.attribute == other.attribute
+            && (self.selector.is_none() || self.selector == other.selector)
+            && (self.sub.is_none() || self.sub == other.sub)
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(schema) = &self.schema {
+            write!(f, "{schema}:")?;
+        }
+        f.write_str(&self.attribute)?;
+        if let Some(Selector { attribute, value }) = &self.selector {
+            let value = serde_json::Value::String(value.clone());
+            write!(f, "[{attribute} eq {value}]")?;
+        }
+        match &self.sub {
+            Some(sub) => write!(f, ".{sub}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Splits `urn:…:User:rest` into the URN and the rest. A URN's version ("2.0") holds a dot, so the last `:` counts.
+fn split_schema(text: &str) -> (Option<&str>, &str) {
+    let filter = text.find('[').unwrap_or(text.len());
+    if !text.get(..4).is_some_and(|t| t.eq_ignore_ascii_case("urn:")) {
+        return (None, text);
+    }
+    match text[..filter].rfind(':') {
+        Some(at) => (Some(&text[..at]), &text[at + 1..]),
+        None => (None, text),
+    }
+}
+
+fn name(text: &str, whole: &str) -> Result<String, PathError> {
+    let good = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '$');
+    match !text.is_empty() && text.chars().all(good) {
+        true => Ok(canonical_name(text).to_owned()),
+        false => Err(PathError::Malformed(whole.to_owned())),
+    }
+}
+
+/// Parses the inside of the brackets: `type eq "work"`.
+fn selector(inside: &str, whole: &str) -> Result<Selector, PathError> {
+    let bad = || PathError::Selector(whole.to_owned());
+    let mut words = inside.trim().splitn(3, ' ');
+    let (attribute, operator, value) = (words.next(), words.next(), words.next());
+    let attribute = canonical_name(attribute.ok_or_else(bad)?);
+    if !operator.ok_or_else(bad)?.eq_ignore_ascii_case("eq") || !matches!(attribute, "type" | "value") {
+        return Err(bad());
+    }
+    let value: String = serde_json::from_str(value.ok_or_else(bad)?.trim()).map_err(|_| bad())?;
+    Ok(Selector { attribute: attribute.to_owned(), value })
+}
+
+impl FromStr for Path {
+    type Err = PathError;
+
+    fn from_str(text: &str) -> Result<Self, PathError> {
+        let whole = text.trim();
+        let (schema, rest) = split_schema(whole);
+        let (attribute, filter, sub) = match rest.find('[') {
+            None => match rest.split_once('.') {
+                Some((attribute, sub)) => (attribute, None, Some(sub)),
+                None => (rest, None, None),
+            },
+            Some(open) => {
+                let close = rest.rfind(']').filter(|c| *c > open);
+                let close = close.ok_or_else(|| PathError::Malformed(whole.to_owned()))?;
+                let tail = match &rest[close + 1..] {
+                    "" => None,
+                    tail => {
+                        Some(tail.strip_prefix('.').ok_or_else(|| PathError::Malformed(whole.to_owned()))?)
+                    }
+                };
+                (&rest[..open], Some(&rest[open + 1..close]), tail)
+            }
+        };
+        Ok(Path {
+            schema: schema.filter(|s| !is_core_schema(s)).map(canonical_schema),
+            attribute: name(attribute, whole)?,
+            selector: filter.map(|inside| selector(inside, whole)).transpose()?,
+            sub: sub.map(|sub| name(sub, whole)).transpose()?,
+        })
+    }
+}
+
+fn is_core_schema(urn: &str) -> bool {
+    ["User", "Group"]
+        .iter()
+        .any(|t| urn.eq_ignore_ascii_case(&format!("urn:ietf:params:scim:schemas:core:2.0:{t}")))
+}
+
+/// The RFC's spelling of the enterprise extension; URNs compare case-insensitively.
+pub fn canonical_schema(urn: &str) -> String {
+    if urn.eq_ignore_ascii_case(ENTERPRISE) { ENTERPRISE.to_owned() } else { urn.to_owned() }
+}
+
+impl TryFrom<String> for Path {
+    type Error = PathError;
+    fn try_from(text: String) -> Result<Self, PathError> {
+        text.parse()
+    }
+}
+
+impl From<Path> for String {
+    fn from(path: Path) -> String {
+        path.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_survives_its_text() {
+        for text in [
+            "userName",
+            "name.givenName",
+            "emails[type eq \"work\"].value",
+            "emails[value eq \"a \\\"b\\\"]\"]",
+            "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value",
+            "urn:x:y:2.0:User:things[type eq \"a\"]",
+        ] {
+            assert_eq!(text.parse::<Path>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn names_take_the_spelling_of_the_rfc() {
+        assert_eq!("USERNAME".parse::<Path>().unwrap(), Path::core("userName"));
+        let core = "urn:ietf:params:scim:schemas:core:2.0:User:Name.GivenName";
+        assert_eq!(core.parse::<Path>().unwrap().to_string(), "name.givenName");
+    }
+
+    #[test]
+    fn what_cannot_be_merged_is_refused_by_name() {
+        for text in [
+            "",
+            "a b",
+            "emails[",
+            "emails[primary eq true]",
+            "emails[type ne \"x\"]",
+            "name..x",
+            "a[type eq \"w\"]x",
+        ] {
+            assert!(text.parse::<Path>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_whole_attribute_covers_its_parts() {
+        let emails = Path::core("emails");
+        let work = emails.with_selector("type", "work");
+        assert!(emails.covers(&work.with_sub("value")) && work.covers(&work.with_sub("value")));
+        assert!(!work.covers(&emails) && !work.covers(&emails.with_selector("type", "home")));
+        assert!(!emails.covers(&Path::core("email")));
+    }
+}

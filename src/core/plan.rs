@@ -1,0 +1,281 @@
+//! Plans: the write that closes a gap, and the note of what it says, for the commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::applied::{Fingerprint, put_leaf, take_leaf};
+use super::gap::{Changes, MemberChanges, Reference, manager};
+use super::operation::{Operation, Write};
+use super::path::Path;
+use super::record::Record;
+use super::resource::{ResourceKey, TargetId};
+use super::schedule::Lane;
+
+/// The schema of a PATCH body (RFC 7644 s3.5.2).
+pub const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+
+/// What a write is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// The resource comes into being.
+    Create,
+    /// Attributes change.
+    Update,
+    /// `active` becomes false, and nothing else.
+    Deactivate,
+    /// The resource goes.
+    Delete,
+    /// Members come and go.
+    Members,
+}
+
+impl Purpose {
+    /// The lane in which such a write goes out.
+    pub const fn lane(self) -> Lane {
+        match self {
+            Purpose::Deactivate | Purpose::Delete => Lane::Deprovision,
+            Purpose::Create => Lane::Create,
+            Purpose::Update => Lane::Update,
+            Purpose::Members => Lane::Members,
+        }
+    }
+}
+
+/// What was sent, as far as the commit needs it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sent {
+    /// What for.
+    pub purpose: Purpose,
+    /// Leaves written.
+    pub set: BTreeMap<Path, Fingerprint>,
+    /// Leaves removed.
+    pub removed: BTreeSet<Path>,
+    /// Parts folded in.
+    pub parts: BTreeMap<Path, Fingerprint>,
+    /// Members added: their value, and what they are on the wire.
+    pub added: Vec<(String, Reference)>,
+    /// Members removed: their value and the target id.
+    pub dropped: Vec<(String, TargetId)>,
+    /// References in it that were resolved by a `bulkId`.
+    pub in_batch: BTreeSet<String>,
+}
+
+impl Sent {
+    fn new(purpose: Purpose) -> Self {
+        Self {
+            purpose,
+            set: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            parts: BTreeMap::new(),
+            added: Vec::new(),
+            dropped: Vec::new(),
+            in_batch: BTreeSet::new(),
+        }
+    }
+
+    /// The leaves that may be ours from now on, whatever comes of the request.
+    pub fn leaves(&self) -> impl Iterator<Item = &Path> {
+        self.set.keys()
+    }
+
+    /// True if it names other resources.
+    pub fn has_references(&self) -> bool {
+        !self.added.is_empty() || self.set.contains_key(&manager())
+    }
+}
+
+/// A write and the note of what it says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    /// The write.
+    pub operation: Operation,
+    /// The note.
+    pub sent: Sent,
+}
+
+fn prints(set: &BTreeMap<Path, Value>) -> BTreeMap<Path, Fingerprint> {
+    set.iter().map(|(path, value)| (path.clone(), Fingerprint::of(value))).collect()
+}
+
+/// References of `changes` that are `bulkId`s.
+fn in_batch(members: &[(String, Reference)], set: &BTreeMap<Path, Value>) -> BTreeSet<String> {
+    let members = members.iter().filter_map(|(_, reference)| match reference {
+        Reference::InBatch(id) => Some(id.clone()),
+        Reference::Id(_) | Reference::Pending | Reference::Gone => None,
+    });
+    let manager = set.get(&manager()).and_then(Value::as_str).and_then(|text| text.strip_prefix("bulkId:"));
+    members.chain(manager.map(str::to_owned)).collect()
+}
+
+fn member_value(reference: &Reference) -> Option<Value> {
+    match reference {
+        Reference::Id(id) => Some(json!({ "value": id })),
+        Reference::InBatch(id) => Some(json!({ "value": format!("bulkId:{id}") })),
+        Reference::Pending | Reference::Gone => None,
+    }
+}
+
+/// A POST of the whole resource, the first members included.
+pub fn create(key: &ResourceKey, bulk_id: String, changes: Changes, members: MemberChanges) -> Planned {
+    let mut body = Map::new();
+    let mut schemas = BTreeSet::new();
+    for (path, value) in &changes.set {
+        schemas.extend(path.schema.clone());
+        put_leaf(&mut body, path, value.clone());
+    }
+    let schemas = std::iter::once(key.kind.schema().to_owned()).chain(schemas);
+    body.insert("schemas".into(), schemas.collect());
+    if !members.add.is_empty() {
+        let values = members.add.iter().filter_map(|(_, reference)| member_value(reference));
+        body.insert("members".into(), values.collect());
+    }
+    let sent = Sent {
+        set: prints(&changes.set),
+        parts: changes.parts,
+        in_batch: in_batch(&members.add, &changes.set),
+        added: members.add,
+        ..Sent::new(Purpose::Create)
+    };
+    let write = Write::Create { body: Value::Object(body) };
+    Planned { operation: Operation { key: key.clone(), bulk_id, write }, sent }
+}
+
+/// The change of attributes: a minimal PATCH, or a PUT with an overlay on the resource as it was just read.
+pub fn update(
+    key: &ResourceKey,
+    record: &Record,
+    id: TargetId,
+    bulk_id: String,
+    changes: Changes,
+    overlay: Option<&Value>,
+) -> Planned {
+    let write = match overlay {
+        None => {
+            let set = changes.set.iter().map(|(path, value)| replace(path, value));
+            let removed =
+                changes.remove.iter().map(|path| json!({ "op": "remove", "path": whole_manager(path) }));
+            let body = patch_op(set.chain(removed).collect());
+            Write::Patch { id, version: record.etag.clone(), body }
+        }
+        Some(live) => Write::Put {
+            id,
+            version: record.etag.clone(),
+            body: overlaid(live, &changes.set, &changes.remove),
+        },
+    };
+    let sent = Sent {
+        set: prints(&changes.set),
+        in_batch: in_batch(&[], &changes.set),
+        removed: changes.remove,
+        parts: changes.parts,
+        ..Sent::new(Purpose::Update)
+    };
+    Planned { operation: Operation { key: key.clone(), bulk_id, write }, sent }
+}
+
+/// `active` becomes false, and nothing else.
+pub fn deactivate(
+    key: &ResourceKey,
+    record: &Record,
+    id: TargetId,
+    bulk_id: String,
+    overlay: Option<&Value>,
+) -> Planned {
+    let set = BTreeMap::from([(Path::core("active"), Value::Bool(false))]);
+    let changes = Changes { set, ..Changes::default() };
+    let mut planned = update(key, record, id, bulk_id, changes, overlay);
+    planned.sent.purpose = Purpose::Deactivate;
+    planned
+}
+
+/// A DELETE.
+pub fn delete(key: &ResourceKey, record: &Record, id: TargetId, bulk_id: String) -> Planned {
+    let write = Write::Delete { id, version: record.etag.clone() };
+    Planned { operation: Operation { key: key.clone(), bulk_id, write }, sent: Sent::new(Purpose::Delete) }
+}
+
+/// A delta of members: never the list. With an overlay it is a PUT of the list as it was just read, changed.
+pub fn members(
+    key: &ResourceKey,
+    record: &Record,
+    id: TargetId,
+    bulk_id: String,
+    changes: MemberChanges,
+    overlay: Option<&Value>,
+) -> Planned {
+    let added: Vec<Value> = changes.add.iter().filter_map(|(_, reference)| member_value(reference)).collect();
+    let version = record.etag.clone();
+    let write = match overlay {
+        None => {
+            let dropped = changes.remove.iter().map(|(_, id)| remove_member(id));
+            let add = (!added.is_empty()).then(|| json!({ "op": "add", "path": "members", "value": added }));
+            Write::Patch { id, version, body: patch_op(dropped.chain(add).collect()) }
+        }
+        Some(live) => Write::Put { id, version, body: with_members(live, added, &changes.remove) },
+    };
+    let sent = Sent {
+        in_batch: in_batch(&changes.add, &BTreeMap::new()),
+        added: changes.add,
+        dropped: changes.remove,
+        ..Sent::new(Purpose::Members)
+    };
+    Planned { operation: Operation { key: key.clone(), bulk_id, write }, sent }
+}
+
+fn patch_op(operations: Vec<Value>) -> Value {
+    json!({ "schemas": [PATCH_OP], "Operations": operations })
+}
+
+fn replace(path: &Path, value: &Value) -> Value {
+    match *path == manager() {
+        true => json!({ "op": "replace", "path": whole_manager(path), "value": { "value": value } }),
+        false => json!({ "op": "replace", "path": path, "value": value }),
+    }
+}
+
+/// The manager is written whole: providers differ about its sub-attribute as a path.
+fn whole_manager(path: &Path) -> Path {
+    if *path == manager() { path.root() } else { path.clone() }
+}
+
+fn remove_member(id: &TargetId) -> Value {
+    let value = Value::String(id.as_str().to_owned());
+    json!({ "op": "remove", "path": format!("members[value eq {value}]") })
+}
+
+fn writable(live: &Value) -> Map<String, Value> {
+    let mut body = live.as_object().cloned().unwrap_or_default();
+    body.retain(|name, _| !["meta", "groups", "password"].iter().any(|n| name.eq_ignore_ascii_case(n)));
+    body
+}
+
+fn overlaid(live: &Value, set: &BTreeMap<Path, Value>, remove: &BTreeSet<Path>) -> Value {
+    let mut body = writable(live);
+    for (path, value) in set {
+        put_leaf(&mut body, path, value.clone());
+        if let (Some(schema), Some(Value::Array(schemas))) = (&path.schema, body.get_mut("schemas")) {
+            if !schemas.iter().any(|s| s.as_str().is_some_and(|s| s.eq_ignore_ascii_case(schema))) {
+                schemas.push(Value::String(schema.clone()));
+            }
+        }
+    }
+    for path in remove {
+        take_leaf(&mut body, path);
+    }
+    Value::Object(body)
+}
+
+fn with_members(live: &Value, added: Vec<Value>, dropped: &[(String, TargetId)]) -> Value {
+    let mut body = writable(live);
+    let mut members = match body.remove("members") {
+        Some(Value::Array(members)) => members,
+        _ => Vec::new(),
+    };
+    let id_of = |member: &Value| member.get("value").and_then(Value::as_str).map(str::to_owned);
+    members.retain(|member| !dropped.iter().any(|(_, id)| id_of(member).as_deref() == Some(id.as_str())));
+    let known: BTreeSet<String> = members.iter().filter_map(id_of).collect();
+    members.extend(added.into_iter().filter(|member| id_of(member).is_some_and(|id| !known.contains(&id))));
+    body.insert("members".into(), Value::Array(members));
+    Value::Object(body)
+}

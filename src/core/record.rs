@@ -1,0 +1,311 @@
+//! All that is known about one resource: desired, applied, and how far the flush has come.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::applied::Applied;
+use super::change::{Change, MemberRegister};
+use super::desired::{Desired, Merged};
+use super::letter::Class;
+use super::operation::Method;
+use super::path::Path;
+use super::resource::{ETag, ResourceKey, ResourceType, TargetId};
+use super::revision::Revision;
+use super::schedule::{Due, Millis};
+
+/// Event ids kept for letters (contract s3.1).
+pub const MAX_EVENT_IDS: usize = 20;
+
+/// All that is known about one resource, members apart (they are a ledger of their own, D10).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Record {
+    /// The merge of all changes.
+    pub desired: Desired,
+    /// Where it stands in the schedule; none: nothing to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due: Option<Due>,
+    /// The target's id, once known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<TargetId>,
+    /// The version last seen, where the target has ETags; none: read before writing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etag: Option<ETag>,
+    /// What the target has of us; none: nothing was written or read yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Applied>,
+    /// Leaves that were sent and not acknowledged: perhaps ours (D4).
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub maybe_ours: BTreeSet<Path>,
+    /// Counts the target ids that this resource has had: ledger entries of an older one say nothing.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub incarnation: u32,
+    /// Who writes it right now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
+    /// The number of the last claim.
+    #[serde(skip_serializing_if = "is_zero_u64")]
+    pub epoch: u64,
+    /// What the target has is not known: look before anything is written (D6).
+    #[serde(skip_serializing_if = "is_false")]
+    pub verify: bool,
+    /// Known not to exist at the target.
+    #[serde(skip_serializing_if = "is_false")]
+    pub gone: bool,
+    /// Read again then, whatever was committed meanwhile: a request given up may still be applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_check: Option<Millis>,
+    /// No second POST before this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_create_before: Option<Millis>,
+    /// Failures of its own so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
+    /// Something waits for something: a base, a reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
+    /// The member floor has moved: the whole ledger is to be looked at.
+    #[serde(skip_serializing_if = "is_false")]
+    pub scan_members: bool,
+    /// A removal of several members met one that was not there: they are removed one by one.
+    #[serde(skip_serializing_if = "is_false")]
+    pub one_by_one: bool,
+    /// The earliest time at which something that is pending was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_seen: Option<Millis>,
+    /// The events that are pending, the first ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub event_ids: Vec<String>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+fn is_zero_u64(value: &u64) -> bool {
+    *value == 0
+}
+
+/// A write in flight.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Claim {
+    /// A random token of the process that writes.
+    pub owner: String,
+    /// Which claim this is: a commit with another is refused.
+    pub epoch: u64,
+    /// What it does.
+    pub method: Method,
+}
+
+/// Failures of the resource itself (contract s3.1).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// How many in a row.
+    pub attempt: u32,
+    /// The first of them.
+    pub first_failed_at: Millis,
+    /// The last of them.
+    pub last_failed_at: Millis,
+    /// What the last one was.
+    pub class: Class,
+    /// Its HTTP status, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+}
+
+/// What a resource waits for that is not time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// For what.
+    pub reason: WaitReason,
+    /// Since when.
+    pub since: Millis,
+}
+
+/// What a resource can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WaitReason {
+    /// Its `put`: only patches are known and the target does not have it.
+    Base,
+    /// A member or manager that is not at the target yet.
+    Reference,
+}
+
+/// What merging a change did to a record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Intake {
+    /// To the attributes and floors.
+    pub merged: Merged,
+    /// Ledger entries to write.
+    pub members: Vec<(String, MemberEntry)>,
+}
+
+impl Record {
+    /// Merges a change; `entries` are the ledger entries of the members that it names.
+    pub fn merge(
+        &mut self,
+        change: &Change,
+        entries: &std::collections::BTreeMap<String, MemberEntry>,
+    ) -> Intake {
+        let floor = self.desired.member_floor().cloned();
+        let mut merged = self.desired.merge(&change.delta, change.origin);
+        if change.key.kind == ResourceType::Group && self.desired.member_floor() != floor.as_ref() {
+            self.scan_members = true;
+        }
+        let mut members = Vec::new();
+        for register in &change.delta.members {
+            let (what, entry) = self.merge_member(register, entries.get(&register.value), change);
+            merged = merged.max(what);
+            members.extend(entry.map(|entry| (register.value.clone(), entry)));
+        }
+        if merged == Merged::New {
+            self.note_pending(change);
+        }
+        Intake { merged, members }
+    }
+
+    fn merge_member(
+        &self,
+        new: &MemberRegister,
+        held: Option<&MemberEntry>,
+        change: &Change,
+    ) -> (Merged, Option<MemberEntry>) {
+        use super::change::Origin;
+        let lift = matches!(change.origin, Origin::Replay | Origin::Approve);
+        if self.desired.member_floor().is_some_and(|floor| new.revision < *floor) {
+            return (Merged::Stale, None);
+        }
+        let mut entry = match held {
+            Some(held) if held.revision > new.revision => return (Merged::Stale, None),
+            Some(held) if held.revision == new.revision && !(lift && held.dead) => {
+                return (Merged::Duplicate, None);
+            }
+            Some(held) => held.clone(),
+            None => MemberEntry::new(new.revision.clone()),
+        };
+        entry.revision = new.revision.clone();
+        entry.present = new.present;
+        entry.dead = false;
+        entry.dirty = self.is_dirty(&entry);
+        (Merged::New, Some(entry))
+    }
+
+    fn note_pending(&mut self, change: &Change) {
+        self.first_seen = Some(self.first_seen.map_or(change.first_seen, |seen| seen.min(change.first_seen)));
+        if self.event_ids.len() < MAX_EVENT_IDS && !self.event_ids.contains(&change.event_id) {
+            self.event_ids.push(change.event_id.clone());
+        }
+        if matches!(self.waiting, Some(Waiting { reason: WaitReason::Base, .. })) {
+            self.waiting = None;
+        }
+    }
+
+    /// True if the source wants this member in, and says so itself or as a part of the whole list.
+    pub fn wants_member(&self, entry: &MemberEntry) -> bool {
+        entry.present && self.desired.member_floor().is_none_or(|floor| entry.revision >= *floor)
+    }
+
+    /// True if the flush has to look at this ledger entry.
+    pub fn is_dirty(&self, entry: &MemberEntry) -> bool {
+        if entry.dead {
+            return false;
+        }
+        let (applied, maybe) = entry.written(self.incarnation);
+        maybe.is_some() || self.wants_member(entry) != applied.is_some()
+    }
+
+    /// Forgets the target's resource: deleted there, or never what we thought.
+    pub fn forget_target(&mut self) {
+        self.id = None;
+        self.etag = None;
+        self.applied = None;
+        self.maybe_ours.clear();
+    }
+
+    /// Knows the target's resource by a new id: what was written to an earlier one says nothing about it.
+    pub fn know_target(&mut self, kind: ResourceType, id: TargetId) {
+        if self.id.as_ref() != Some(&id) {
+            self.forget_target();
+            self.scan_members = kind == ResourceType::Group;
+            self.id = Some(id);
+            self.incarnation += 1;
+        }
+        self.gone = false;
+        self.no_create_before = None;
+    }
+
+    /// Nothing is pending any more.
+    pub fn settle(&mut self) {
+        self.first_seen = None;
+        self.event_ids.clear();
+        self.trouble = None;
+        self.waiting = None;
+        self.one_by_one = false;
+    }
+
+    /// The attempts so far.
+    pub fn attempt(&self) -> u32 {
+        self.trouble.as_ref().map_or(0, |trouble| trouble.attempt)
+    }
+}
+
+/// One member of a group: what the source said last, and what this relay wrote.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemberEntry {
+    /// The revision of what the source said last.
+    #[serde(rename = "r")]
+    pub revision: Revision,
+    /// Whether it said that the member is in.
+    #[serde(rename = "p")]
+    pub present: bool,
+    /// The target id that this relay added and the target acknowledged.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<TargetId>,
+    /// A target id that was sent, to add or to remove, and not acknowledged.
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
+    pub maybe: Option<TargetId>,
+    /// The incarnation of the group that `applied` and `maybe` speak of.
+    #[serde(rename = "i", default, skip_serializing_if = "is_zero")]
+    pub incarnation: u32,
+    /// A dead letter is this entry's home: it is not to be written.
+    #[serde(rename = "x", default, skip_serializing_if = "is_false")]
+    pub dead: bool,
+    /// Whether the flush has to look at it; kept as an index of its own by the store.
+    #[serde(rename = "d", default, skip_serializing_if = "is_false")]
+    pub dirty: bool,
+}
+
+impl MemberEntry {
+    /// An entry that says nothing yet.
+    pub fn new(revision: Revision) -> Self {
+        Self {
+            revision,
+            present: false,
+            applied: None,
+            maybe: None,
+            incarnation: 0,
+            dead: false,
+            dirty: false,
+        }
+    }
+
+    /// What was written to this incarnation of the group: acknowledged, and perhaps.
+    pub fn written(&self, incarnation: u32) -> (Option<&TargetId>, Option<&TargetId>) {
+        match self.incarnation == incarnation {
+            true => (self.applied.as_ref(), self.maybe.as_ref()),
+            false => (None, None),
+        }
+    }
+}
+
+/// The resource that a reference in the source's terms denotes.
+pub fn user_key(value: &str) -> Option<ResourceKey> {
+    let id = super::resource::ExternalId::new(value).ok()?;
+    Some(ResourceKey::new(ResourceType::User, id))
+}

@@ -1,0 +1,299 @@
+//! The transitions of a record around a write: begin, and what each disposition makes of it. Pure.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::applied::{Applied, Fingerprint};
+use super::change::{Delta, Lifecycle, MemberRegister, Register};
+use super::desired::{Buried, Presence, Wanted};
+use super::gap::{Reference, interest};
+use super::letter::Class;
+use super::operation::Operation;
+use super::outcome::Answer;
+use super::path::Path;
+use super::plan::{Purpose, Sent};
+use super::record::{Claim, MemberEntry, Record, Trouble, WaitReason, Waiting};
+use super::resource::{ResourceKey, TargetId};
+use super::schedule::Millis;
+
+/// Ledger entries by member value.
+pub type Entries = BTreeMap<String, MemberEntry>;
+
+/// Writes down, before the request is sent, who sends it and what may be ours from then on (D4, D5).
+pub fn begin(record: &mut Record, entries: &mut Entries, operation: &Operation, sent: &Sent, owner: &str) {
+    record.epoch += 1;
+    record.claim = Some(Claim { owner: owner.to_owned(), epoch: record.epoch, method: operation.method() });
+    record.maybe_ours.extend(sent.leaves().cloned());
+    let incarnation = record.incarnation + u32::from(sent.purpose == Purpose::Create);
+    for (value, reference) in &sent.added {
+        if let (Some(entry), Reference::Id(id)) = (entries.get_mut(value), reference) {
+            enter(entry, incarnation);
+            entry.maybe = Some(id.clone());
+        }
+    }
+    for (value, id) in &sent.dropped {
+        if let Some(entry) = entries.get_mut(value) {
+            enter(entry, incarnation);
+            entry.maybe = Some(id.clone());
+        }
+    }
+}
+
+/// Makes an entry speak of this incarnation of the group.
+fn enter(entry: &mut MemberEntry, incarnation: u32) {
+    if entry.incarnation != incarnation {
+        entry.incarnation = incarnation;
+        entry.applied = None;
+        entry.maybe = None;
+    }
+}
+
+/// The target acknowledged it. `ids`: what the request's `bulkId`s became.
+pub fn applied(
+    record: &mut Record,
+    entries: &mut Entries,
+    operation: &Operation,
+    sent: &Sent,
+    answer: &Answer,
+    etags: bool,
+    ids: &BTreeMap<String, TargetId>,
+) {
+    record.claim = None;
+    record.verify = false;
+    record.trouble = None;
+    record.etag = answer.etag.clone().filter(|_| etags);
+    match sent.purpose {
+        Purpose::Create => match &answer.id {
+            Some(id) => {
+                record.know_target(operation.kind(), id.clone());
+                record.applied = Some(Applied { leaves: resolved(sent, ids), parts: sent.parts.clone() });
+                record.scan_members = false;
+            }
+            None => record.verify = true,
+        },
+        Purpose::Update | Purpose::Deactivate => {
+            let applied = record.applied.get_or_insert_default();
+            applied.leaves.extend(resolved(sent, ids));
+            applied.leaves.retain(|path, _| !sent.removed.contains(path));
+            applied.parts.extend(sent.parts.clone());
+        }
+        Purpose::Delete => {
+            record.forget_target();
+            record.gone = true;
+        }
+        Purpose::Members => {}
+    }
+    for path in sent.set.keys().chain(&sent.removed) {
+        record.maybe_ours.remove(path);
+    }
+    commit_members(record, entries, sent, ids);
+}
+
+/// The leaves as written, with `bulkId`s replaced by what they became.
+fn resolved(sent: &Sent, ids: &BTreeMap<String, TargetId>) -> BTreeMap<Path, Fingerprint> {
+    let mut leaves = sent.set.clone();
+    let manager = super::gap::manager();
+    if leaves.contains_key(&manager) {
+        for id in &sent.in_batch {
+            let as_sent = Fingerprint::of(&Value::String(format!("bulkId:{id}")));
+            if let (Some(target), true) = (ids.get(id), leaves.get(&manager) == Some(&as_sent)) {
+                leaves.insert(manager.clone(), Fingerprint::of(&Value::String(target.as_str().to_owned())));
+            }
+        }
+    }
+    leaves
+}
+
+fn commit_members(record: &Record, entries: &mut Entries, sent: &Sent, ids: &BTreeMap<String, TargetId>) {
+    for (value, reference) in &sent.added {
+        let id = match reference {
+            Reference::Id(id) => Some(id),
+            Reference::InBatch(bulk_id) => ids.get(bulk_id),
+            Reference::Pending | Reference::Gone => None,
+        };
+        if let Some(entry) = entries.get_mut(value) {
+            enter(entry, record.incarnation);
+            entry.applied = id.cloned();
+            entry.maybe = None;
+        }
+    }
+    for (value, id) in &sent.dropped {
+        if let Some(entry) = entries.get_mut(value) {
+            enter(entry, record.incarnation);
+            entry.applied = entry.applied.take().filter(|applied| applied != id);
+            entry.maybe = entry.maybe.take().filter(|maybe| maybe != id);
+        }
+    }
+    for entry in entries.values_mut() {
+        entry.dirty = record.is_dirty(entry);
+    }
+}
+
+/// Takes over the target's resource as it was just read; `etags`: its versions mean something.
+pub fn observe(record: &mut Record, live: &Value, answer: &Answer, etags: bool) {
+    let paths = interest(record);
+    let applied = record.applied.get_or_insert_default();
+    applied.observe(live, &paths);
+    applied.parts.clear();
+    record.etag = answer.etag.clone().filter(|_| etags);
+    record.maybe_ours.clear();
+    record.verify = false;
+}
+
+/// The target's resource was looked up and found: it is ours from now on.
+pub fn adopt(
+    record: &mut Record,
+    key: &ResourceKey,
+    id: TargetId,
+    live: &Value,
+    answer: &Answer,
+    etags: bool,
+) {
+    record.know_target(key.kind, id);
+    observe(record, live, answer, etags);
+}
+
+/// The target's resource was looked up, and there is none.
+pub fn absent(record: &mut Record) {
+    if record.id.is_some() {
+        record.forget_target();
+    }
+    record.verify = false;
+    record.gone = true;
+}
+
+/// Nobody knows whether it was applied. `late`: the request may still be applied, and nothing fences it.
+pub fn unknown(record: &mut Record, sent: &Sent, late: bool, now: Millis, late_window: Duration) {
+    record.claim = None;
+    record.verify = true;
+    record.gone = false;
+    record.etag = None;
+    if late {
+        record.late_check = Some(now.plus(late_window));
+        if sent.purpose == Purpose::Create {
+            record.no_create_before = record.late_check;
+        }
+    }
+}
+
+/// One more failure of its own.
+pub fn failed(record: &mut Record, class: Class, status: Option<u16>, now: Millis) {
+    let first_failed_at = record.trouble.as_ref().map_or(now, |trouble| trouble.first_failed_at);
+    let attempt = record.attempt() + 1;
+    record.claim = None;
+    record.trouble = Some(Trouble { attempt, first_failed_at, last_failed_at: now, class, status });
+}
+
+/// Changed by others: read it before the next write. False: it had happened before, so that an attempt counts.
+pub fn conflicted(record: &mut Record, now: Millis) -> bool {
+    record.claim = None;
+    record.etag = None;
+    record.verify = true;
+    let first = record.trouble.as_ref().is_none_or(|trouble| trouble.class != Class::Conflict);
+    if first {
+        let attempt = record.attempt();
+        let first_failed_at = record.trouble.as_ref().map_or(now, |trouble| trouble.first_failed_at);
+        let class = Class::Conflict;
+        record.trouble =
+            Some(Trouble { attempt, first_failed_at, last_failed_at: now, class, status: Some(412) });
+    }
+    first
+}
+
+/// It waits for something that is not time; the first wait counts.
+pub fn waits(record: &mut Record, reason: WaitReason, now: Millis) -> Waiting {
+    match record.waiting {
+        Some(waiting) if waiting.reason == reason => waiting,
+        _ => {
+            let waiting = Waiting { reason, since: now };
+            record.waiting = Some(waiting);
+            waiting
+        }
+    }
+}
+
+/// The intent: the part of the desired state that is not applied, as registers with their own revisions.
+pub fn unapplied(record: &Record, entries: &Entries) -> Delta {
+    let desired = &record.desired;
+    let alive = |f: &&super::desired::Floor| !f.dead;
+    let mut lifecycle = Lifecycle::default();
+    match desired.presence() {
+        Presence::Alive => {
+            lifecycle.put = desired.put().filter(alive).map(|f| f.revision.clone());
+            if record.id.is_none() {
+                lifecycle.deleted = desired.deleted().filter(alive).map(|f| f.revision.clone());
+            }
+        }
+        Presence::Deleted => lifecycle.deleted = desired.deleted().filter(alive).map(|f| f.revision.clone()),
+        Presence::Unborn => {}
+    }
+    let wanted = desired.attributes();
+    let open = |path: &Path| is_open(record, path, wanted.get(&path.root()));
+    let live = desired.registers().filter(|(path, held)| !held.dead && open(path));
+    let attributes = live.map(|(path, held)| Register {
+        path: path.clone(),
+        value: held.value.clone(),
+        revision: held.revision.clone(),
+    });
+    let dirty = entries.iter().filter(|(_, entry)| !entry.dead && entry.dirty);
+    let members = dirty.map(|(value, entry)| MemberRegister {
+        value: value.clone(),
+        present: entry.present,
+        revision: entry.revision.clone(),
+    });
+    Delta { attributes: attributes.collect(), members: members.collect(), lifecycle }
+}
+
+/// True unless everything that this attribute wants is at the target.
+fn is_open(record: &Record, path: &Path, wanted: Option<&Wanted>) -> bool {
+    let Some(applied) = record.applied.as_ref().filter(|_| record.id.is_some() && !record.verify) else {
+        return true;
+    };
+    let has = |path: &Path, value: &Value| applied.leaves.get(path) == Some(&Fingerprint::of(value));
+    if path.attribute == "active" && path.schema.is_none() {
+        return record.desired.active().is_none_or(|active| !has(path, &Value::Bool(active)));
+    }
+    if super::desired::is_members(path) {
+        return record.scan_members;
+    }
+    match wanted {
+        Some(Wanted::Whole(Some(value))) => {
+            let root = path.root();
+            root == super::gap::manager().root()
+                || !super::applied::leaves(&root, value).iter().all(|(leaf, value)| has(leaf, value))
+        }
+        Some(Wanted::Whole(None)) => applied.leaves.keys().any(|leaf| leaf.root() == path.root()),
+        Some(Wanted::Parts(_)) | None => true,
+    }
+}
+
+/// What a dead letter with this intent takes along.
+pub fn buried(record: &Record, intent: &Delta) -> Buried {
+    let attributes = intent.attributes.iter().map(|r| (r.path.clone(), r.revision.clone())).collect();
+    let put = intent.lifecycle.put.clone().filter(|_| record.id.is_none());
+    let deleted = intent.lifecycle.deleted.clone().filter(|_| record.desired.presence() == Presence::Deleted);
+    Buried { attributes, put, deleted }
+}
+
+/// A dead letter is the home of this intent now: it leaves the desired state and takes its attempts along.
+pub fn bury(
+    record: &mut Record,
+    entries: &mut Entries,
+    buried: &Buried,
+    members: &[(String, super::revision::Revision)],
+) {
+    record.claim = None;
+    record.desired.bury(buried);
+    record.trouble = None;
+    record.waiting = None;
+    for (value, revision) in members {
+        if let Some(entry) = entries.get_mut(value)
+            && entry.revision <= *revision
+        {
+            entry.dead = true;
+            entry.dirty = false;
+        }
+    }
+}
