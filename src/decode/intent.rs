@@ -1,0 +1,145 @@
+//! Intents: the unapplied part of a desired state, as retry and dead letters carry it (contract s2.3).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::cloudevent::Envelope;
+use super::{Decoded, Refusal};
+use crate::core::change::{Change, Delta, Lifecycle, MemberRegister, Origin, Register};
+use crate::core::path::Path;
+use crate::core::resource::ResourceKey;
+use crate::core::schedule::Millis;
+
+/// Most members in one intent.
+pub const MAX_MEMBERS: usize = 5_000;
+/// Largest intent, in bytes.
+pub const MAX_BYTES: usize = 1024 * 1024;
+
+/// `data` of an intent.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    #[serde(default)]
+    attributes: Vec<Register>,
+    #[serde(default)]
+    members: Vec<MemberRegister>,
+    #[serde(default)]
+    lifecycle: Lifecycle,
+    origin: Origin,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first_seen: Option<jiff::Timestamp>,
+}
+
+/// An instant as RFC 3339.
+pub fn timestamp(at: Millis) -> jiff::Timestamp {
+    jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+}
+
+pub(super) fn decode(envelope: Envelope, attempt: u32, received: Millis) -> Result<Decoded, Refusal> {
+    let body: Body = serde_json::from_value(envelope.data)
+        .map_err(|error| Refusal::decode(format!("not an intent: {}", without_values(&error))))?;
+    if body.origin == Origin::Publisher {
+        return Err(Refusal::decode("not an intent: unknown origin"));
+    }
+    if body.members.len() > MAX_MEMBERS {
+        return Err(Refusal::decode(format!("an intent has at most {MAX_MEMBERS} members")));
+    }
+    let first_seen = body.first_seen.map_or(received, |time| Millis(time.as_millisecond()));
+    let change = Change {
+        key: envelope.key,
+        delta: Delta { attributes: body.attributes, members: body.members, lifecycle: body.lifecycle },
+        origin: body.origin,
+        event_id: envelope.id,
+        first_seen,
+        attempt,
+    };
+    Ok(Decoded::Change(Box::new(change)))
+}
+
+/// serde's messages quote values after a backtick or a quote; only what comes before is kept.
+pub(super) fn without_values(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.starts_with("invalid") {
+        true => text.split(['"', '`']).next().unwrap_or_default().trim().to_owned(),
+        false => text,
+    }
+}
+
+/// True if this intent deprovisions: it goes by the urgent way.
+fn is_urgent(delta: &Delta) -> bool {
+    let inactive = |r: &Register| r.path == Path::core("active") && r.value == Some(Value::Bool(false));
+    delta.lifecycle.deleted.is_some() || delta.attributes.iter().any(inactive)
+}
+
+/// Encodes an intent as one or more messages: routing key and body.
+pub fn encode(
+    key: &ResourceKey,
+    delta: &Delta,
+    origin: Origin,
+    first_seen: Millis,
+    target: &str,
+    now: Millis,
+    ids: fn() -> String,
+) -> Vec<(String, Vec<u8>)> {
+    let mut routing_key = format!("directory.{}.intent", key.kind.word());
+    if is_urgent(delta) {
+        routing_key.push_str(".urgent");
+    }
+    let pieces = pieces(delta);
+    let messages = pieces.into_iter().map(|piece| {
+        let body = Body {
+            attributes: piece.attributes,
+            members: piece.members,
+            lifecycle: piece.lifecycle,
+            origin,
+            first_seen: Some(timestamp(first_seen)),
+        };
+        let kind = format!("directory.{}.intent", key.kind.word());
+        let event = envelope(&kind, key, target, now, ids, json!(body));
+        (routing_key.clone(), event.to_string().into_bytes())
+    });
+    messages.collect()
+}
+
+/// A CloudEvent of the relay's own.
+pub(super) fn envelope(
+    kind: &str,
+    key: &ResourceKey,
+    target: &str,
+    now: Millis,
+    ids: fn() -> String,
+    data: Value,
+) -> Value {
+    json!({
+        "specversion": "1.0",
+        "id": ids(),
+        "source": format!("/scim-relay/{target}"),
+        "type": kind,
+        "subject": key.external_id,
+        "time": timestamp(now),
+        "datacontenttype": "application/json",
+        "data": data,
+    })
+}
+
+/// Members by the thousand and attributes by size, so that each message keeps the limits.
+fn pieces(delta: &Delta) -> Vec<Delta> {
+    let mut pieces: Vec<Delta> = Vec::new();
+    let mut attributes = Delta { lifecycle: delta.lifecycle.clone(), ..Delta::default() };
+    let mut size = 0;
+    for register in &delta.attributes {
+        let len = json!(register).to_string().len();
+        if size + len > MAX_BYTES / 2 && !attributes.attributes.is_empty() {
+            pieces.push(std::mem::take(&mut attributes));
+            size = 0;
+        }
+        size += len;
+        attributes.attributes.push(register.clone());
+    }
+    // a revision is below 700 bytes, so this many members stay below the limit
+    let mut members = delta.members.chunks(MAX_MEMBERS.min(MAX_BYTES / 1024));
+    attributes.members = members.next().unwrap_or_default().to_vec();
+    pieces.push(attributes);
+    pieces.extend(members.map(|members| Delta { members: members.to_vec(), ..Delta::default() }));
+    pieces
+}

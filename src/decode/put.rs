@@ -1,0 +1,159 @@
+//! `put`: the whole resource. An attribute absent from a newer `put` is removed at the target if this relay put it there:
+//! the floor says so, no register is needed.
+
+use serde_json::{Map, Value};
+
+use super::Refusal;
+use crate::core::change::{Delta, Lifecycle, MemberRegister, Register};
+use crate::core::desired::is_nothing;
+use crate::core::path::{ENTERPRISE, Path, canonical_name, canonical_schema};
+use crate::core::resource::{ResourceKey, ResourceType};
+use crate::core::revision::Revision;
+
+/// Attributes that the target or the relay writes (contract s2.1).
+const DROPPED: [&str; 5] = ["id", "meta", "groups", "schemas", "password"];
+
+/// True for an attribute that is not the source's to write.
+pub(super) fn is_dropped(path: &Path) -> bool {
+    path.schema.is_none() && DROPPED.contains(&path.attribute.as_str())
+}
+
+/// The registers of a `put`.
+pub(super) fn delta(key: &ResourceKey, data: Value, revision: &Revision) -> Result<Delta, Refusal> {
+    let Value::Object(resource) = data else {
+        return Err(Refusal::decode("`data` of a put is not an object"));
+    };
+    let mut delta = Delta::default();
+    delta.lifecycle = Lifecycle { put: Some(revision.clone()), deleted: None };
+    for (path, value) in attributes(resource)? {
+        if path.schema.is_none() && path.attribute == "externalId" {
+            check_external_id(key, &value)?;
+        } else if path.schema.is_none() && path.attribute == "members" {
+            put_members(key, &value, revision, &mut delta)?;
+        } else if !is_dropped(&path) && !is_nothing(&value) {
+            let value = normalised(&path, value)?;
+            delta.attributes.push(Register { path, value: Some(value), revision: revision.clone() });
+        }
+    }
+    Ok(delta)
+}
+
+/// The whole attributes of a resource: extension objects are opened.
+pub(super) fn attributes(resource: Map<String, Value>) -> Result<Vec<(Path, Value)>, Refusal> {
+    let mut attributes = Vec::new();
+    for (name, value) in resource {
+        match value {
+            Value::Object(inner) if is_schema(&name) => {
+                let schema = canonical_schema(&name);
+                attributes
+                    .extend(inner.into_iter().map(|(name, value)| (Path::extension(&schema, &name), value)));
+            }
+            Value::Null if is_schema(&name) => {}
+            value => {
+                let path = name.parse::<Path>().map_err(|error| Refusal::decode(error.to_string()))?;
+                attributes.push((path, value));
+            }
+        }
+    }
+    Ok(attributes)
+}
+
+/// True for the URN of an extension; `urn:…:User:department` is one of its attributes, and parses as a path.
+fn is_schema(name: &str) -> bool {
+    let urn = name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("urn:"));
+    urn && (name.eq_ignore_ascii_case(ENTERPRISE)
+        || name.rsplit(':').next().is_some_and(|last| last.starts_with(char::is_uppercase)))
+}
+
+/// `externalId` must be the event's subject.
+pub(super) fn check_external_id(key: &ResourceKey, value: &Value) -> Result<(), Refusal> {
+    match value {
+        Value::Null => Ok(()),
+        Value::String(text) if text == key.external_id.as_str() => Ok(()),
+        _ => Err(Refusal::decode("`externalId` is not the event's `subject`")),
+    }
+}
+
+fn put_members(
+    key: &ResourceKey,
+    value: &Value,
+    revision: &Revision,
+    delta: &mut Delta,
+) -> Result<(), Refusal> {
+    if key.kind != ResourceType::Group {
+        return Err(Refusal::decode("a user has no `members`"));
+    }
+    if value.is_null() {
+        return Ok(());
+    }
+    delta.attributes.push(Register { path: Path::core("members"), value: None, revision: revision.clone() });
+    let values = member_values(value).map_err(Refusal::decode)?;
+    delta.members.extend(values.into_iter().map(|value| MemberRegister {
+        value,
+        present: true,
+        revision: revision.clone(),
+    }));
+    Ok(())
+}
+
+/// Member values: a list (or one) of objects with `value`, or of texts. Each once.
+pub(super) fn member_values(value: &Value) -> Result<Vec<String>, String> {
+    let items = match value {
+        Value::Array(items) => items.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let mut values = std::collections::BTreeSet::new();
+    for (at, item) in items.iter().enumerate() {
+        let field = match item {
+            Value::Object(map) => map.iter().find(|(k, _)| k.eq_ignore_ascii_case("value")).map(|(_, v)| v),
+            other => Some(other),
+        };
+        match field {
+            Some(Value::String(text)) if !text.is_empty() => drop(values.insert(text.clone())),
+            _ => return Err(format!("member {} has no `value` that is a text", at + 1)),
+        }
+    }
+    Ok(values.into_iter().collect())
+}
+
+/// A value in the RFC's spelling: names of sub-attributes, booleans that came as texts, the manager as an object.
+pub(super) fn normalised(path: &Path, value: Value) -> Result<Value, Refusal> {
+    let name = path.sub.as_deref().unwrap_or(&path.attribute);
+    if path.schema.is_none() && path.is_root() && path.attribute == "active" {
+        let active = boolean(value).ok_or_else(|| Refusal::decode("`active` is neither true nor false"))?;
+        return Ok(Value::Bool(active));
+    }
+    if *path == Path::extension(ENTERPRISE, "manager")
+        && let Value::String(text) = value
+    {
+        return Ok(serde_json::json!({ "value": text }));
+    }
+    Ok(spelled(name, value))
+}
+
+fn boolean(value: Value) -> Option<bool> {
+    match value {
+        Value::Bool(value) => Some(value),
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
+        Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
+    }
+}
+
+fn spelled(name: &str, value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let fields = map.into_iter().map(|(name, value)| {
+                let name = canonical_name(&name).to_owned();
+                let value = spelled(&name, value);
+                (name, value)
+            });
+            Value::Object(fields.collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(|item| spelled(name, item)).collect()),
+        Value::String(text) if name == "primary" => {
+            boolean(Value::String(text.clone())).map_or(Value::String(text), Value::Bool)
+        }
+        other => other,
+    }
+}
