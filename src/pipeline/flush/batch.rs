@@ -1,0 +1,177 @@
+//! A batch under way: resources as they were loaded, with what this flush has learnt about them.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::core::gap::{Gap, MemberChanges, References, Rules, Seen, gap, member_changes};
+use crate::core::operation::Operation;
+use crate::core::plan::{self, Planned, Sent};
+use crate::core::record::{MemberEntry, Record};
+use crate::core::resource::{ResourceKey, ResourceType};
+use crate::core::settle::Entries;
+use crate::pipeline::ports::Version;
+
+/// One resource of a batch.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub key: ResourceKey,
+    pub version: Version,
+    pub record: Record,
+    /// Dirty ledger entries.
+    pub entries: Entries,
+    /// There are more dirty ones than were loaded.
+    pub more_entries: bool,
+    /// Looked up, and not at the target.
+    pub absent: bool,
+    /// The resource as it was just read.
+    pub live: Option<Value>,
+    /// What the record was when it was loaded: the settlement writes only what differs.
+    pub changed: bool,
+}
+
+/// What is to be done about one resource next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Find it at the target.
+    Find,
+    /// Read it.
+    Read,
+    /// Patches without a base.
+    NoBase,
+    /// Nothing to write; these references are pending, and ledger entries may turn out clean.
+    /// `gone`: references to what is deleted at the source, which may come back.
+    Rest { pending: Vec<String>, clean: Vec<String>, gone: Vec<String> },
+    /// Write this.
+    Write(Box<Ready>),
+}
+
+/// A write, ready to be claimed and sent.
+#[derive(Clone, Debug)]
+pub(super) struct Ready {
+    pub operation: Operation,
+    pub sent: Sent,
+    /// More is to be looked at when it is done: members beyond this request, pending references.
+    pub more: bool,
+}
+
+impl Item {
+    /// The values of this resource's references that are to be resolved.
+    pub fn references(&self) -> Vec<String> {
+        let wanted = self.entries.iter().filter(|(_, entry)| self.record.wants_member(entry) && !entry.dead);
+        wanted.map(|(value, _)| value.clone()).chain(crate::core::gap::references(&self.record)).collect()
+    }
+
+    /// References that may come into being: pending ones, and members whose user is deleted for now.
+    pub fn open(&self, pending: &[String], clean: &[String]) -> Vec<String> {
+        let wanted = |value: &&String| {
+            let entry = self.entries.get(*value);
+            entry.is_some_and(|e| {
+                self.record.wants_member(e) && e.written(self.record.incarnation).0.is_none()
+            })
+        };
+        pending.iter().chain(clean.iter().filter(wanted)).cloned().collect()
+    }
+
+    /// Plans the next step; `bulk_id` correlates the operation in its batch.
+    pub fn next(&self, rules: &Rules, references: &References, bulk_id: &str) -> Next {
+        let seen = Seen { absent: self.absent, live: self.live.as_ref() };
+        let bulk_id = bulk_id.to_owned();
+        let overlay = self.live.as_ref().filter(|_| !rules.patch);
+        let id = self.record.id.clone();
+        match (gap(&self.key, &self.record, rules, seen, references), id) {
+            (Gap::Find, _) => Next::Find,
+            (Gap::Read, _) => Next::Read,
+            (Gap::NoBase, _) => Next::NoBase,
+            (Gap::Create(changes), _) => {
+                let pending = changes.pending.iter().cloned().collect();
+                let members = self.members(rules, references);
+                let rest = Rest::of(&members, pending, self.more_entries);
+                rest.ready(plan::create(&self.key, bulk_id, changes, members))
+            }
+            (Gap::Deactivate, Some(id)) => {
+                Rest::later().ready(plan::deactivate(&self.key, &self.record, id, bulk_id, overlay))
+            }
+            (Gap::Delete, Some(id)) => {
+                Rest::default().ready(plan::delete(&self.key, &self.record, id, bulk_id))
+            }
+            (Gap::Update(changes), Some(id)) => {
+                let pending = changes.pending.iter().cloned().collect();
+                let rest = Rest { pending, more: !self.entries.is_empty(), ..Rest::default() };
+                rest.ready(plan::update(&self.key, &self.record, id, bulk_id, changes, overlay))
+            }
+            (Gap::None(changes), id) => self.next_members(rules, references, bulk_id, id, changes),
+            (Gap::Deactivate | Gap::Delete | Gap::Update(_), None) => Next::Find,
+        }
+    }
+
+    fn members(&self, rules: &Rules, references: &References) -> MemberChanges {
+        let entries: Vec<(String, MemberEntry)> =
+            self.entries.iter().map(|(value, entry)| (value.clone(), entry.clone())).collect();
+        let limit = if self.record.one_by_one { 1 } else { rules.members_per_request };
+        member_changes(&self.record, &entries, references, limit)
+    }
+
+    fn next_members(
+        &self,
+        rules: &Rules,
+        references: &References,
+        bulk_id: String,
+        id: Option<crate::core::resource::TargetId>,
+        changes: crate::core::gap::Changes,
+    ) -> Next {
+        let (pending, gone): (Vec<String>, Vec<String>) =
+            (changes.pending.into_iter().collect(), changes.gone.into_iter().collect());
+        let rest = || Next::Rest { pending: pending.clone(), clean: Vec::new(), gone: gone.clone() };
+        let Some(id) = id.filter(|_| self.key.kind == ResourceType::Group && !self.entries.is_empty()) else {
+            return rest();
+        };
+        let members = self.members(rules, references);
+        if members.is_empty() {
+            let pending = pending.into_iter().chain(members.pending).collect();
+            return Next::Rest { pending, clean: members.clean, gone };
+        }
+        let needs_read = (rules.etag && self.record.etag.is_none()) || !rules.patch;
+        if needs_read && self.live.is_none() {
+            return Next::Read;
+        }
+        let overlay = self.live.as_ref().filter(|_| !rules.patch);
+        let rest = Rest::of(&members, pending, self.more_entries);
+        rest.ready(plan::members(&self.key, &self.record, id, bulk_id, members, overlay))
+    }
+}
+
+/// What remains beside a write.
+#[derive(Default)]
+struct Rest {
+    pending: Vec<String>,
+    clean: Vec<String>,
+    more: bool,
+}
+
+impl Rest {
+    fn later() -> Self {
+        Self { more: true, ..Self::default() }
+    }
+
+    fn of(members: &MemberChanges, mut pending: Vec<String>, more_entries: bool) -> Self {
+        pending.extend(members.pending.iter().cloned());
+        Self { pending, clean: members.clean.clone(), more: members.more || more_entries }
+    }
+
+    fn ready(self, planned: Planned) -> Next {
+        let Planned { operation, sent } = planned;
+        let more = self.more || !self.pending.is_empty() || !self.clean.is_empty();
+        Next::Write(Box::new(Ready { operation, sent, more }))
+    }
+}
+
+/// A write that was claimed and goes out.
+#[derive(Clone, Debug)]
+pub(super) struct Claimed {
+    pub item: Item,
+    pub ready: Ready,
+}
+
+/// Items by key.
+pub(super) type Items = BTreeMap<ResourceKey, Item>;

@@ -1,0 +1,259 @@
+//! Learning what the target has: finding by matchers, reading by id, resolving references.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use serde_json::Value;
+
+use super::Flush;
+use super::batch::Items;
+use crate::core::applied::at;
+use crate::core::desired::Presence;
+use crate::core::disposition::Trouble;
+use crate::core::gap::{Reference, References};
+use crate::core::letter::Class;
+use crate::core::matching::{Match, choose, matcher, matching_value};
+use crate::core::outcome::{Answer, NotSent, Outcome};
+use crate::core::path::Path;
+use crate::core::resource::{ETag, ResourceKey, ResourceType, TargetId};
+use crate::core::schedule::Lane;
+use crate::core::settle;
+use crate::pipeline::letters::Reason;
+use crate::pipeline::ports::{Failure, Load, Owner, Publisher, Query, Store, StoreError, Target};
+use crate::pipeline::settings::{ABSENT_FOR, ReferenceKind};
+
+/// Values asked for in one filter.
+const QUERIES_PER_FILTER: usize = 40;
+/// Reads in flight for one batch.
+const READS: usize = 8;
+/// References remembered as absent.
+const MAX_ABSENT: usize = 100_000;
+
+/// The version of a resource inside a list, where only `meta.version` tells.
+fn listed_version(resource: &Value) -> Option<ETag> {
+    let meta = at(resource, &Path::core("meta"))?;
+    ETag::new(meta.get("version")?.as_str()?)
+}
+
+impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
+    /// Looks these up by externalId and matcher, several to a filter, and takes over what was found.
+    pub(super) async fn find(&self, items: &mut Items, keys: &[ResourceKey]) -> Result<(), StoreError> {
+        for kind in ResourceType::ALL {
+            let of_kind: Vec<&ResourceKey> = keys.iter().filter(|key| key.kind == kind).collect();
+            for some in of_kind.chunks(QUERIES_PER_FILTER / 2) {
+                let queries: Vec<Query> =
+                    some.iter().filter_map(|key| items.get(key)).flat_map(queries).collect();
+                match self.target.find(kind, &queries).await {
+                    Ok(found) => self.take_over(items, some, &found).await?,
+                    Err(failure) => self.could_not_look(items, some, &failure).await,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_over(
+        &self,
+        items: &mut Items,
+        keys: &[&ResourceKey],
+        found: &[Value],
+    ) -> Result<(), StoreError> {
+        let etags = self.rules().etag;
+        for key in keys {
+            let Some(item) = items.get_mut(key) else { continue };
+            let value = matching_value(key, &item.record);
+            match choose(key, value.as_deref(), found, self.settings.adopt) {
+                Match::None => {
+                    settle::absent(&mut item.record);
+                    item.absent = true;
+                    item.changed = true;
+                }
+                Match::One(id, live) => match self.own(key, &id).await? {
+                    Owner::Ours => {
+                        let answer = Answer { etag: listed_version(&live), ..Answer::default() };
+                        settle::adopt(&mut item.record, key, id, &live, &answer, etags);
+                        item.live = Some(live);
+                        item.changed = true;
+                    }
+                    Owner::Other(other) => {
+                        self.settle_foreign(items, key, &format!("it is {other}'s at the target")).await?;
+                    }
+                },
+                Match::Foreign(claimed_by) if item.record.desired.presence() == Presence::Alive => {
+                    let whose = match claimed_by {
+                        Some(_) => "another externalId",
+                        None => "no externalId, and matching.adopt is `never`",
+                    };
+                    let why =
+                        format!("a {} with this {} exists, and carries {whose}", key.kind, matcher(key.kind));
+                    self.settle_foreign(items, key, &why).await?;
+                }
+                Match::Foreign(_) => {
+                    settle::absent(&mut item.record);
+                    item.absent = true;
+                    item.changed = true;
+                }
+                Match::Several(ids) => {
+                    let ids: Vec<&str> = ids.iter().map(TargetId::as_str).collect();
+                    let detail = format!("several resources match: ids {}", ids.join(", "));
+                    self.settle_dead(items, key, Reason::of(Class::AmbiguousMatch, detail)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Claims a target resource; one whose owner was deleted at the source is handed over (D16).
+    async fn own(&self, key: &ResourceKey, id: &TargetId) -> Result<Owner, StoreError> {
+        let owner = self.store.own(key.kind, id, key).await?;
+        let Owner::Other(other) = &owner else { return Ok(owner) };
+        let loads = [Load { key: other.clone(), members: Vec::new() }];
+        let loaded = self.store.load(&loads).await?.pop();
+        let holds = loaded.is_some_and(|loaded| {
+            loaded.record.id.as_ref() == Some(id) && loaded.record.desired.presence() != Presence::Deleted
+        });
+        if holds {
+            return Ok(owner);
+        }
+        self.store.disown(key.kind, id, other).await?;
+        self.store.own(key.kind, id, key).await
+    }
+
+    /// Reads these by id.
+    pub(super) async fn read(&self, items: &mut Items, keys: &[ResourceKey]) -> Result<(), StoreError> {
+        let etags = self.rules().etag;
+        let known = keys.iter().filter_map(|key| Some((key.clone(), items.get(key)?.record.id.clone()?)));
+        let reads = known.map(|(key, id)| async move {
+            let answer = self.target.read(key.kind, &id).await;
+            (key, answer)
+        });
+        let answers: Vec<_> = stream::iter(reads.collect::<Vec<_>>()).buffer_unordered(READS).collect().await;
+        for (key, answer) in answers {
+            let Some(item) = items.get_mut(&key) else { continue };
+            match answer {
+                Ok(answer) => {
+                    let live = answer.resource.clone().unwrap_or(Value::Null);
+                    settle::observe(&mut item.record, &live, &answer, etags);
+                    item.live = Some(live);
+                    item.changed = true;
+                }
+                Err(Failure::Answered(answer)) if matches!(answer.status, 404 | 410) && answer.scim_error => {
+                    // gone by that id: find it by its matchers
+                    item.record.forget_target();
+                    item.record.verify = true;
+                    item.changed = true;
+                }
+                Err(failure) => self.could_not_look(items, &[&key], &failure).await,
+            }
+        }
+        Ok(())
+    }
+
+    /// A lookup failed: the resources wait, and the target is paused where it is at fault. No attempt is used.
+    async fn could_not_look(&self, items: &mut Items, keys: &[&ResourceKey], failure: &Failure) {
+        let wait = match failure {
+            Failure::Answered(answer) if answer.status == 429 || answer.retry_after.is_some() => {
+                self.pause_for(answer.retry_after, None, "lookups are refused for now")
+            }
+            Failure::Answered(answer) if matches!(answer.status, 401) => {
+                self.pause_for(None, Some(Trouble::Credentials), &failure.to_string())
+            }
+            Failure::Answered(answer) if answer.status < 500 => {
+                self.pause_for(None, Some(Trouble::Refusing), &failure.to_string())
+            }
+            Failure::Broken(Outcome::NotSent(NotSent::Token(_))) => {
+                self.pause_for(None, Some(Trouble::Credentials), &failure.to_string())
+            }
+            Failure::Answered(_) | Failure::Broken(_) => {
+                self.pause_for(None, Some(Trouble::Down), &failure.to_string())
+            }
+        };
+        let keys: Vec<ResourceKey> = keys.iter().map(|key| (*key).clone()).collect();
+        for key in &keys {
+            items.remove(key);
+        }
+        self.postpone(&keys, Lane::Update, wait.max(Duration::from_millis(10))).await;
+    }
+
+    /// Looks references up at the target, several to a filter. What is not there is remembered for a moment.
+    pub(super) async fn resolve_at_target(&self, values: &[String], references: &mut References) {
+        let now = self.clock.now();
+        let ask: Vec<&String> = {
+            let mut learnt = self.learnt();
+            learnt.absent.retain(|_, since| now.since(*since) < ABSENT_FOR);
+            let nobody = learnt.empty.contains(&ResourceType::User);
+            values.iter().filter(|value| !nobody && !learnt.absent.contains_key(*value)).collect()
+        };
+        let attribute = match self.settings.references {
+            ReferenceKind::ExternalId => "externalId",
+            ReferenceKind::UserName => "userName",
+            ReferenceKind::Email => "emails.value",
+        };
+        for some in ask.chunks(QUERIES_PER_FILTER) {
+            let queries: Vec<Query> = some.iter().map(|v| Query { attribute, value: (*v).clone() }).collect();
+            // a failure leaves them pending; they are looked at again
+            let Ok(found) = self.target.find(ResourceType::User, &queries).await else { return };
+            let ids = self.by_reference(&found);
+            let mut learnt = self.learnt();
+            for value in some {
+                match ids.get(&self.spelled(value)) {
+                    Some(id) => drop(references.insert((*value).clone(), Reference::Id(id.clone()))),
+                    None if learnt.absent.len() < MAX_ABSENT => {
+                        learnt.absent.insert((*value).clone(), now);
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// References compare exactly by externalId, and in any case by user name or e-mail address.
+    fn spelled(&self, value: &str) -> String {
+        match self.settings.references {
+            ReferenceKind::ExternalId => value.to_owned(),
+            ReferenceKind::UserName | ReferenceKind::Email => value.to_lowercase(),
+        }
+    }
+
+    /// The ids of resources by what references call them; what two resources are called is nobody's name.
+    fn by_reference(&self, found: &[Value]) -> BTreeMap<String, TargetId> {
+        let mut ids: BTreeMap<String, Option<TargetId>> = BTreeMap::new();
+        for resource in found {
+            let Some(id) = at(resource, &Path::core("id")).and_then(Value::as_str).and_then(TargetId::new)
+            else {
+                continue;
+            };
+            for name in self.names(resource) {
+                let slot = ids.entry(self.spelled(&name)).or_insert_with(|| Some(id.clone()));
+                if slot.as_ref() != Some(&id) {
+                    *slot = None;
+                }
+            }
+        }
+        ids.into_iter().filter_map(|(name, id)| Some((name, id?))).collect()
+    }
+
+    fn names(&self, resource: &Value) -> Vec<String> {
+        let text =
+            |attribute: &str| at(resource, &Path::core(attribute)).and_then(Value::as_str).map(str::to_owned);
+        match self.settings.references {
+            ReferenceKind::ExternalId => text("externalId").into_iter().collect(),
+            ReferenceKind::UserName => text("userName").into_iter().collect(),
+            ReferenceKind::Email => {
+                let emails =
+                    at(resource, &Path::core("emails")).and_then(Value::as_array).into_iter().flatten();
+                emails.filter_map(|email| Some(email.get("value")?.as_str()?.to_owned())).collect()
+            }
+        }
+    }
+}
+
+/// By externalId, and by the matching attribute where its value is known.
+fn queries(item: &super::batch::Item) -> Vec<Query> {
+    let by_id = Query { attribute: "externalId", value: item.key.external_id.as_str().to_owned() };
+    let by_name = matching_value(&item.key, &item.record);
+    let by_name = by_name.map(|value| Query { attribute: matcher(item.key.kind), value });
+    std::iter::once(by_id).chain(by_name).collect()
+}

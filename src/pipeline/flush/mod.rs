@@ -1,0 +1,392 @@
+//! Flush: due resources are taken, planned, claimed, sent and settled, batch by batch.
+
+mod batch;
+mod commit;
+mod lookup;
+mod round;
+mod send;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::letters::Letters;
+use super::ports::{Capabilities, Clock, Publisher, Store, StoreError, Target};
+use super::settings::{LEASE, Mode, Settings};
+use crate::core::disposition::Trouble;
+use crate::core::gap::Rules;
+use crate::core::health::TargetHealth;
+use crate::core::resource::{ResourceKey, ResourceType};
+use crate::core::schedule::{Due, Lane, Millis};
+
+/// Lanes that wait for the backlog to be merged first (D15).
+const PATIENT: [Lane; 3] = [Lane::Create, Lane::Update, Lane::Members];
+
+/// How often the schedule is looked at when nothing wakes the flush: work that other replicas left behind.
+const IDLE_POLL: Duration = Duration::from_millis(200);
+
+/// Most operations of a batch that goes out as single requests: several batches are in flight at once.
+const SINGLES: usize = 32;
+
+/// Whether intake is behind, as the flush sees it.
+#[derive(Debug, Default)]
+pub struct Backlog(std::sync::atomic::AtomicBool);
+
+impl Backlog {
+    /// Intake says whether the work queue holds a backlog.
+    pub fn set(&self, behind: bool) {
+        self.0.store(behind, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// True while it does.
+    pub fn get(&self) -> bool {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// What the flush has learnt about the target, shared by its batches.
+#[derive(Debug, Default)]
+struct Learnt {
+    health: TargetHealth,
+    capabilities: Option<Capabilities>,
+    /// Bulk turned out not to exist.
+    no_bulk: bool,
+    /// PATCH turned out not to exist.
+    no_patch: bool,
+    /// The most operations that went through after a 413 or a bulk that broke.
+    learnt_operations: Option<usize>,
+    /// Types of which the target had none when it was first asked: no lookup before a create.
+    empty: BTreeSet<ResourceType>,
+    /// References looked up in vain, and when.
+    absent: BTreeMap<String, Millis>,
+    /// Resources that this process is working on.
+    in_flight: BTreeSet<ResourceKey>,
+    /// Until when the leases of this process certainly hold.
+    leased_until: Option<Instant>,
+}
+
+/// The flush of one process.
+#[derive(Debug)]
+pub struct Flush<S, T, P> {
+    store: Arc<S>,
+    target: Arc<T>,
+    letters: Arc<Letters<P>>,
+    clock: Arc<dyn Clock>,
+    settings: Arc<Settings>,
+    owner: String,
+    wake: Arc<Notify>,
+    backlog: Arc<Backlog>,
+    learnt: Mutex<Learnt>,
+}
+
+impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
+    /// `owner`: a random token of this process; `wake`: notified when something becomes due.
+    #[expect(clippy::too_many_arguments, reason = "the one constructor that wires the flush")]
+    pub fn new(
+        store: Arc<S>,
+        target: Arc<T>,
+        letters: Arc<Letters<P>>,
+        clock: Arc<dyn Clock>,
+        settings: Arc<Settings>,
+        owner: String,
+        wake: Arc<Notify>,
+        backlog: Arc<Backlog>,
+    ) -> Self {
+        let learnt = Mutex::default();
+        Self { store, target, letters, clock, settings, owner, wake, backlog, learnt }
+    }
+
+    fn learnt(&self) -> MutexGuard<'_, Learnt> {
+        self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Works until `stop`, then finishes what is in flight and returns.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let permits = Arc::new(Semaphore::new(self.settings.concurrency));
+        // deprovisioning waits behind nothing: one request is always left for it
+        let urgent = Arc::new(Semaphore::new(1));
+        let mut batches = JoinSet::new();
+        let renewing = tokio::spawn(self.clone().renew_leases(stop.clone()));
+        while !stop.is_cancelled() {
+            while let Some(done) = batches.try_join_next() {
+                raise(done);
+            }
+            let pace = self.turn(&permits, &urgent, &mut batches).await;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.rest(pace) => {}
+                Some(done) = batches.join_next(), if !batches.is_empty() => raise(done),
+            }
+        }
+        while let Some(done) = batches.join_next().await {
+            raise(done);
+        }
+        renewing.abort();
+    }
+
+    /// Starts what can be started now; says when to look again.
+    async fn turn(
+        self: &Arc<Self>,
+        permits: &Arc<Semaphore>,
+        urgent: &Arc<Semaphore>,
+        batches: &mut JoinSet<()>,
+    ) -> Pace {
+        match self.ready().await {
+            Ok(None) => {}
+            Ok(Some(wait)) => return Pace::Sleep(wait),
+            Err(error) => return self.stumble("the target was not prepared", &error),
+        }
+        let limit = self.batch_limit();
+        let started = [
+            self.start(&[Lane::Deprovision], urgent, limit, batches).await,
+            self.start(&PATIENT, permits, limit, batches).await,
+        ];
+        match started.into_iter().collect::<Result<Vec<bool>, StoreError>>() {
+            Ok(started) if started.contains(&true) => Pace::Again,
+            Ok(_) => self.until_due().await,
+            Err(error) => self.stumble("nothing could be taken from the schedule", &error),
+        }
+    }
+
+    fn stumble(&self, what: &str, error: &StoreError) -> Pace {
+        tracing::warn!(%error, "{what}");
+        Pace::Sleep(Duration::from_secs(1))
+    }
+
+    /// Takes what is due in these lanes and sets a batch off, if a request may be started.
+    async fn start(
+        self: &Arc<Self>,
+        lanes: &[Lane],
+        permits: &Arc<Semaphore>,
+        limit: usize,
+        batches: &mut JoinSet<()>,
+    ) -> Result<bool, StoreError> {
+        let Ok(permit) = permits.clone().try_acquire_owned() else { return Ok(false) };
+        let now = self.clock.now();
+        let patient = lanes != [Lane::Deprovision];
+        let due = match patient && self.backlog.get() {
+            true => {
+                Millis(now.0.saturating_sub(i64::try_from(self.settings.catch_up.as_millis()).unwrap_or(0)))
+            }
+            false => now,
+        };
+        if patient && !self.worth_sending(permits, limit, now).await? {
+            return Ok(false);
+        }
+        let hold = LEASE + Duration::from_millis(u64::try_from(now.0 - due.0).unwrap_or(0));
+        let taken = self.store.take_due(lanes, due, hold, limit).await?;
+        let keys: Vec<ResourceKey> = self.engage(taken.into_iter().map(|(_, key)| key));
+        if keys.is_empty() {
+            return Ok(false);
+        }
+        let flush = self.clone();
+        batches.spawn(async move {
+            flush.clone().work(keys.clone()).await;
+            flush.disengage(&keys);
+            drop(permit);
+            flush.wake.notify_one();
+        });
+        Ok(true)
+    }
+
+    /// While requests are in flight a batch that is not full waits for company, longer the more there are.
+    async fn worth_sending(
+        &self,
+        permits: &Semaphore,
+        limit: usize,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
+        let in_flight = self.settings.concurrency - 1 - permits.available_permits();
+        if in_flight == 0 || limit <= 1 {
+            return Ok(true);
+        }
+        let backlog = self.store.backlog().await?;
+        let pending: u64 = PATIENT.iter().filter_map(|lane| backlog.pending.get(lane)).sum();
+        let oldest = PATIENT.iter().filter_map(|lane| backlog.oldest.get(lane)).min();
+        let held = u64::try_from(self.learnt().in_flight.len()).unwrap_or(u64::MAX);
+        let patience = self.settings.linger * 2u32.pow(u32::try_from(in_flight.min(6)).unwrap_or(6));
+        let full = pending.saturating_sub(held) >= u64::try_from(limit).unwrap_or(u64::MAX);
+        Ok(full || oldest.is_some_and(|at| now.since(*at) >= patience))
+    }
+
+    fn engage(&self, keys: impl Iterator<Item = ResourceKey>) -> Vec<ResourceKey> {
+        let mut learnt = self.learnt();
+        keys.filter(|key| learnt.in_flight.insert(key.clone())).collect()
+    }
+
+    fn disengage(&self, keys: &[ResourceKey]) {
+        let mut learnt = self.learnt();
+        for key in keys {
+            learnt.in_flight.remove(key);
+        }
+    }
+
+    fn batch_limit(&self) -> usize {
+        let most = match self.transport() {
+            super::ports::Transport::Bulk => self.most_operations(),
+            super::ports::Transport::Single => SINGLES.min(self.settings.max_operations),
+        };
+        self.learnt().health.batch_limit(most)
+    }
+
+    /// Prepares the target; a time to wait if it is paused or in trouble.
+    async fn ready(&self) -> Result<Option<Duration>, StoreError> {
+        let now = self.clock.now();
+        let (paused, trouble, known) = {
+            let learnt = self.learnt();
+            (learnt.health.paused_until(now), learnt.health.trouble(), learnt.capabilities.is_some())
+        };
+        if let Some(until) = paused {
+            return Ok(Some(until.since(now)));
+        }
+        if known && trouble.is_none() {
+            return Ok(None);
+        }
+        match self.target.discover().await {
+            Ok(capabilities) => {
+                if !known {
+                    tracing::info!(?capabilities, "the target's capabilities are read");
+                    self.take_census().await;
+                }
+                let mut learnt = self.learnt();
+                learnt.capabilities = Some(capabilities);
+                learnt.health.probed();
+                Ok(None)
+            }
+            Err(failure) => Ok(Some(self.pause_for(None, Some(Trouble::Down), &failure.to_string()))),
+        }
+    }
+
+    /// Which types the target has none of: nothing can be found there, so nothing is looked up before it is created.
+    async fn take_census(&self) {
+        for kind in ResourceType::ALL {
+            if let Ok(Some(0)) = self.target.count(kind).await {
+                self.learnt().empty.insert(kind);
+            }
+        }
+    }
+
+    fn pause_for(&self, wait: Option<Duration>, trouble: Option<Trouble>, why: &str) -> Duration {
+        let now = self.clock.now();
+        let wait = self.learnt().health.pause(now, wait, trouble);
+        let trouble = trouble.map_or("busy", Trouble::name);
+        tracing::warn!(wait_ms = wait.as_millis(), "the target is paused ({trouble}): {why}");
+        wait
+    }
+
+    fn rules(&self) -> Rules {
+        let learnt = self.learnt();
+        let capabilities = learnt.capabilities.as_ref();
+        Rules {
+            etag: capabilities.is_some_and(|c| c.etag),
+            patch: capabilities.is_none_or(|c| c.patch) && !learnt.no_patch,
+            user: self.settings.user,
+            group: self.settings.group,
+            members_per_request: super::settings::MEMBERS_PER_REQUEST,
+        }
+    }
+
+    fn transport(&self) -> super::ports::Transport {
+        use super::ports::Transport;
+        let learnt = self.learnt();
+        let offered = learnt.capabilities.as_ref().is_some_and(|c| c.bulk.is_some()) && !learnt.no_bulk;
+        match self.settings.mode {
+            Mode::Single => Transport::Single,
+            Mode::Bulk => Transport::Bulk,
+            Mode::Auto if offered => Transport::Bulk,
+            Mode::Auto => Transport::Single,
+        }
+    }
+
+    fn most_operations(&self) -> usize {
+        let learnt = self.learnt();
+        let offered = learnt.capabilities.as_ref().and_then(|c| c.bulk).map(|bulk| bulk.max_operations);
+        let limits =
+            [Some(self.settings.max_operations), offered.filter(|n| *n > 0), learnt.learnt_operations];
+        limits.into_iter().flatten().min().unwrap_or(1).max(1)
+    }
+
+    fn most_bytes(&self) -> usize {
+        let offered = self.learnt().capabilities.as_ref().and_then(|c| c.bulk).map(|bulk| bulk.max_bytes);
+        offered.filter(|n| *n > 0).map_or(self.settings.max_bytes, |n| n.min(self.settings.max_bytes))
+    }
+
+    async fn until_due(&self) -> Pace {
+        let lanes: &[Lane] = if self.backlog.get() { &[Lane::Deprovision] } else { &Lane::ALL };
+        match self.store.next_due(lanes).await {
+            Ok(Some(at)) => {
+                Pace::Sleep(at.since(self.clock.now()).clamp(Duration::from_millis(2), IDLE_POLL))
+            }
+            Ok(None) => Pace::Sleep(IDLE_POLL),
+            Err(error) => self.stumble("the schedule could not be read", &error),
+        }
+    }
+
+    async fn rest(&self, pace: Pace) {
+        match pace {
+            Pace::Again => {}
+            Pace::Sleep(wait) => {
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = self.wake.notified() => {}
+                }
+            }
+        }
+    }
+
+    /// Renews the leases of everything in flight, well before they end.
+    async fn renew_leases(self: Arc<Self>, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(LEASE / 4);
+        loop {
+            tick.tick().await;
+            let held: Vec<ResourceKey> = self.learnt().in_flight.iter().cloned().collect();
+            if held.is_empty() {
+                if stop.is_cancelled() {
+                    return;
+                }
+                continue;
+            }
+            match self.lease(&held).await {
+                Ok(until) => self.learnt().leased_until = Some(until),
+                Err(error) => tracing::warn!(%error, resources = held.len(), "leases could not be renewed"),
+            }
+        }
+    }
+
+    /// Leases these resources; says until when that certainly holds.
+    async fn lease(&self, keys: &[ResourceKey]) -> Result<Instant, StoreError> {
+        let from = Instant::now();
+        self.store.renew(&self.owner, keys, self.clock.now(), LEASE).await?;
+        Ok(from + LEASE)
+    }
+
+    /// Puts resources back into the schedule without having looked at them.
+    async fn postpone(&self, keys: &[ResourceKey], lane: Lane, wait: Duration) {
+        let due = Due { lane, at: self.clock.now().plus(wait) };
+        let keys: Vec<(ResourceKey, Due)> = keys.iter().map(|key| (key.clone(), due)).collect();
+        if let Err(error) = self.store.touch(&keys).await {
+            // they are held in the schedule, and come back by themselves when that ends
+            tracing::warn!(%error, resources = keys.len(), "resources could not be postponed");
+        }
+    }
+}
+
+/// When to look again.
+enum Pace {
+    Again,
+    Sleep(Duration),
+}
+
+/// A panic in a batch ends the process, loudly.
+fn raise(done: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = done
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
+    }
+}

@@ -1,0 +1,377 @@
+//! One batch from the schedule to the target: load, learn, plan, claim. Users before groups, so that a group's members
+//! can name users created in the same request.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::batch::{Claimed, Item, Items, Next, Ready};
+use super::{Flush, Pace};
+use crate::core::gap::{Reference, References};
+use crate::core::plan::Purpose;
+use crate::core::record::user_key;
+use crate::core::resource::{ResourceKey, ResourceType};
+use crate::core::schedule::Lane;
+use crate::core::settle;
+use crate::pipeline::ports::{
+    Load, Publisher, Reschedule, Store, StoreError, Swap, Swapped, Target, Transport,
+};
+use crate::pipeline::settings::{LEASE, ReferenceKind};
+
+/// How often a resource is planned again because reading it taught something new.
+const MAX_STEPS: usize = 4;
+
+impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
+    /// Works on these resources until each is settled or back in the schedule.
+    pub(super) async fn work(&self, keys: Vec<ResourceKey>) {
+        if let Err(error) = self.round(&keys).await {
+            // nothing was forgotten: what was taken is held, and comes back when the hold ends
+            let _: Pace = self.stumble("a batch was interrupted", &error);
+            self.postpone(&keys, Lane::Update, Duration::from_secs(1)).await;
+        }
+    }
+
+    async fn round(&self, keys: &[ResourceKey]) -> Result<(), StoreError> {
+        let mut items = self.load(keys).await?;
+        let mut in_batch = References::new();
+        let mut claimed = Vec::new();
+        for kind in ResourceType::ALL {
+            let mut of_kind: Items = BTreeMap::new();
+            items.retain(|key, item| key.kind != kind || of_kind.insert(key.clone(), item.clone()).is_some());
+            let references = self.resolve(&of_kind, &in_batch).await?;
+            let ready = self.learn(&mut of_kind, &references, claimed.len()).await?;
+            let begun = self.begin(of_kind, ready).await?;
+            in_batch.extend(self.created_in_batch(&begun));
+            claimed.extend(begun);
+        }
+        self.deliver(claimed).await
+    }
+
+    /// Loads resources, leaving out those that somebody else is writing right now.
+    async fn load(&self, keys: &[ResourceKey]) -> Result<Items, StoreError> {
+        let loads: Vec<Load> =
+            keys.iter().map(|key| Load { key: key.clone(), members: Vec::new() }).collect();
+        let now = self.clock.now();
+        let mut items = Items::new();
+        for loaded in self.store.load(&loads).await? {
+            items.insert(
+                loaded.key.clone(),
+                Item {
+                    key: loaded.key,
+                    version: loaded.version,
+                    record: loaded.record,
+                    entries: BTreeMap::new(),
+                    more_entries: false,
+                    absent: false,
+                    live: None,
+                    changed: false,
+                },
+            );
+        }
+        self.leave_claimed(&mut items).await?;
+        for item in items.values_mut() {
+            if item.record.late_check.is_some_and(|at| at <= now) {
+                item.record.late_check = None;
+                item.record.verify = true;
+                item.changed = true;
+            }
+            if item.key.kind == ResourceType::Group {
+                self.load_members(item).await?;
+            }
+        }
+        Ok(items)
+    }
+
+    /// A claim whose lease lives is somebody's write in flight; one whose lease ended is an unknown outcome (D5).
+    async fn leave_claimed(&self, items: &mut Items) -> Result<(), StoreError> {
+        let claims: Vec<(ResourceKey, String)> = items
+            .iter()
+            .filter_map(|(key, item)| Some((key.clone(), item.record.claim.as_ref()?.owner.clone())))
+            .collect();
+        if claims.is_empty() {
+            return Ok(());
+        }
+        let alive = self.store.leases(&claims).await?;
+        let now = self.clock.now();
+        for ((key, owner), alive) in claims.into_iter().zip(alive) {
+            // one of our own that is not in flight any more: its commit did not come through
+            if alive && owner != self.owner {
+                items.remove(&key);
+                self.postpone(&[key], Lane::Update, LEASE).await;
+            } else if let Some(item) = items.get_mut(&key) {
+                expire(item, now, self.settings.late_window);
+            }
+        }
+        Ok(())
+    }
+
+    async fn load_members(&self, item: &mut Item) -> Result<(), StoreError> {
+        if item.record.scan_members {
+            self.rescan(item).await?;
+        }
+        let limit = 2 * self.rules().members_per_request;
+        let dirty = self.store.dirty_members(&item.key, limit).await?;
+        item.more_entries = dirty.len() >= limit;
+        item.entries = dirty.into_iter().collect();
+        Ok(())
+    }
+
+    /// The floor of the ledger has moved: looks through it once, and marks what is to be looked at.
+    async fn rescan(&self, item: &mut Item) -> Result<(), StoreError> {
+        let mut cursor = Some(0);
+        item.record.scan_members = false;
+        while let Some(at) = cursor {
+            let (page, next) = self.store.scan_members(&item.key, at).await?;
+            cursor = next;
+            let record = &item.record;
+            let floor = record.desired.member_floor();
+            let changed = page.into_iter().filter_map(|(value, mut entry)| {
+                let dirty = record.is_dirty(&entry);
+                let (applied, maybe) = entry.written(record.incarnation);
+                let forgotten = !dirty
+                    && applied.is_none()
+                    && maybe.is_none()
+                    && floor.is_some_and(|floor| entry.revision < *floor);
+                let stale = entry.dirty != dirty;
+                entry.dirty = dirty;
+                (forgotten || stale).then(|| (value, (!forgotten).then_some(entry)))
+            });
+            let members: Vec<_> = changed.collect();
+            if members.is_empty() && cursor.is_some() {
+                continue;
+            }
+            let mut record = item.record.clone();
+            record.scan_members = cursor.is_some();
+            let swap = Swap {
+                key: item.key.clone(),
+                expected: item.version,
+                record,
+                members,
+                reschedule: Reschedule::Keep,
+            };
+            match self.store.swap(vec![swap]).await?.pop() {
+                Some(Swapped::Done { version, .. }) => item.version = version,
+                // merged meanwhile: the begin or the settlement finds out, and the scan starts over
+                Some(Swapped::Conflict) | None => {
+                    item.record.scan_members = true;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds and reads what must be known, and plans. What has nothing to write is settled here.
+    async fn learn(
+        &self,
+        items: &mut Items,
+        references: &References,
+        first: usize,
+    ) -> Result<Vec<(ResourceKey, Ready)>, StoreError> {
+        let mut ready = Vec::new();
+        let mut open: BTreeSet<ResourceKey> = items.keys().cloned().collect();
+        for _ in 0..MAX_STEPS {
+            let (mut find, mut read) = (Vec::new(), Vec::new());
+            let rules = self.rules();
+            for key in std::mem::take(&mut open) {
+                let Some(item) = items.get(&key) else { continue };
+                let bulk_id = format!("op-{}", first + ready.len() + 1);
+                match item.next(&rules, references, &bulk_id) {
+                    Next::Find if self.is_absent(item) => drop(items.get_mut(&key).map(|i| i.absent = true)),
+                    Next::Find => find.push(key.clone()),
+                    Next::Read => read.push(key.clone()),
+                    Next::NoBase => {
+                        self.settle_no_base(items, &key).await?;
+                        continue;
+                    }
+                    Next::Rest { pending, clean, gone } => {
+                        self.settle_rest(items, &key, pending, &clean, &gone).await?;
+                        continue;
+                    }
+                    Next::Write(write) if self.must_wait(item, &write) => {
+                        self.settle_no_create_yet(items, &key).await?;
+                        continue;
+                    }
+                    Next::Write(write) => {
+                        ready.push((key, *write));
+                        continue;
+                    }
+                }
+                open.insert(key);
+            }
+            if open.is_empty() {
+                return Ok(ready);
+            }
+            self.find(items, &find).await?;
+            self.read(items, &read).await?;
+            open.retain(|key| items.contains_key(key));
+        }
+        let left: Vec<ResourceKey> = open.into_iter().collect();
+        self.postpone(&left, Lane::Update, self.settings.linger).await;
+        Ok(ready)
+    }
+
+    /// The target had no resource of this type when it was first asked, and this one was never written.
+    fn is_absent(&self, item: &Item) -> bool {
+        let untouched = !item.record.verify && item.record.epoch == 0;
+        untouched && self.learnt().empty.contains(&item.key.kind)
+    }
+
+    /// After an unknown POST there is no second one before the first can't come any more (D6).
+    fn must_wait(&self, item: &Item, ready: &Ready) -> bool {
+        let now = self.clock.now();
+        ready.sent.purpose == Purpose::Create && item.record.no_create_before.is_some_and(|at| at > now)
+    }
+
+    /// Leases and claims: written down before anything is sent. What was merged meanwhile is planned again.
+    async fn begin(
+        &self,
+        mut items: Items,
+        ready: Vec<(ResourceKey, Ready)>,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        if ready.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<ResourceKey> = ready.iter().map(|(key, _)| key.clone()).collect();
+        let until = self.lease(&keys).await?;
+        {
+            let mut learnt = self.learnt();
+            learnt.leased_until = Some(learnt.leased_until.map_or(until, |held| held.max(until)));
+        }
+        let (mut claims, mut swaps) = (Vec::new(), Vec::new());
+        for (key, ready) in ready {
+            let Some(mut item) = items.remove(&key) else { continue };
+            settle::begin(&mut item.record, &mut item.entries, &ready.operation, &ready.sent, &self.owner);
+            swaps.push(item.swap(Reschedule::Keep, &ready.touched()));
+            claims.push(Claimed { item, ready });
+        }
+        self.list_members(&claims).await?;
+        let swapped = self.store.swap(swaps).await?;
+        let (mut begun, mut missed) = (Vec::new(), Vec::new());
+        for (mut claim, swapped) in claims.into_iter().zip(swapped) {
+            match swapped {
+                Swapped::Done { version, dependents } => {
+                    // adopted just now: it has an id before anything is sent
+                    self.wake_dependents(&claim.item.key, dependents).await?;
+                    claim.item.version = version;
+                    begun.push(claim);
+                }
+                Swapped::Conflict => missed.push(claim.item.key),
+            }
+        }
+        self.postpone(&missed, Lane::Update, Duration::ZERO).await;
+        Ok(begun)
+    }
+
+    /// Who lists a user is told when it gets another id: registered before it is written.
+    async fn list_members(&self, claims: &[Claimed]) -> Result<(), StoreError> {
+        if self.settings.references != ReferenceKind::ExternalId {
+            return Ok(());
+        }
+        let listed = claims.iter().flat_map(|claim| {
+            let added = claim.ready.sent.added.iter().filter_map(|(value, _)| user_key(value));
+            let manager = crate::core::gap::references(&claim.item.record).and_then(|value| user_key(&value));
+            added.chain(manager).map(|on| (on, &claim.item.key))
+        });
+        let listed: Vec<(ResourceKey, &ResourceKey)> = listed.collect();
+        let registered = join_all(listed.iter().map(|(on, key)| self.store.depend(on, key))).await;
+        registered.into_iter().collect::<Result<Vec<_>, StoreError>>().map(drop)
+    }
+
+    /// Users that this batch creates, by the value that members name them with.
+    fn created_in_batch(&self, begun: &[Claimed]) -> References {
+        let bulk = self.transport() == Transport::Bulk;
+        if !bulk || self.settings.references != ReferenceKind::ExternalId {
+            return References::new();
+        }
+        let created = begun.iter().filter(|claim| claim.ready.sent.purpose == Purpose::Create);
+        created
+            .filter(|claim| claim.item.key.kind == ResourceType::User)
+            .map(|claim| {
+                let bulk_id = claim.ready.operation.bulk_id.clone();
+                (claim.item.key.external_id.as_str().to_owned(), Reference::InBatch(bulk_id))
+            })
+            .collect()
+    }
+
+    /// Resolves what the items name: by our own records, then by this batch, then at the target.
+    async fn resolve(&self, items: &Items, in_batch: &References) -> Result<References, StoreError> {
+        let wanted: BTreeSet<String> = items.values().flat_map(Item::references).collect();
+        let mut references = References::new();
+        if self.settings.references == ReferenceKind::ExternalId {
+            self.resolve_from_records(&wanted, &mut references).await?;
+        }
+        for (value, reference) in in_batch {
+            if wanted.contains(value) && !matches!(references.get(value), Some(Reference::Id(_))) {
+                references.insert(value.clone(), reference.clone());
+            }
+        }
+        let unknown: Vec<String> =
+            wanted.into_iter().filter(|value| !references.contains_key(value)).collect();
+        self.resolve_at_target(&unknown, &mut references).await;
+        Ok(references)
+    }
+
+    async fn resolve_from_records(
+        &self,
+        wanted: &BTreeSet<String>,
+        references: &mut References,
+    ) -> Result<(), StoreError> {
+        use crate::core::desired::Presence;
+        let keys: Vec<(&String, ResourceKey)> =
+            wanted.iter().filter_map(|v| Some((v, user_key(v)?))).collect();
+        let loads: Vec<Load> =
+            keys.iter().map(|(_, key)| Load { key: key.clone(), members: Vec::new() }).collect();
+        if loads.is_empty() {
+            return Ok(());
+        }
+        for ((value, _), loaded) in keys.into_iter().zip(self.store.load(&loads).await?) {
+            let reference = match (loaded.record.id, loaded.record.desired.presence()) {
+                (Some(id), _) => Reference::Id(id),
+                (None, Presence::Deleted) => Reference::Gone,
+                (None, Presence::Alive) => Reference::Pending,
+                (None, Presence::Unborn) => continue,
+            };
+            references.insert(value.clone(), reference);
+        }
+        Ok(())
+    }
+}
+
+/// The claim's holder is gone: nobody knows what it has sent.
+fn expire(item: &mut Item, now: crate::core::schedule::Millis, late_window: Duration) {
+    use crate::core::operation::Method;
+    let Some(claim) = item.record.claim.take() else { return };
+    let created = claim.method == Method::Post;
+    item.record.verify = true;
+    item.record.gone = false;
+    item.record.etag = None;
+    item.record.late_check = Some(now.plus(late_window));
+    if created {
+        item.record.no_create_before = item.record.late_check;
+    }
+    item.changed = true;
+}
+
+impl Ready {
+    /// Ledger entries that the request touches.
+    pub(super) fn touched(&self) -> Vec<String> {
+        let added = self.sent.added.iter().map(|(value, _)| value.clone());
+        added.chain(self.sent.dropped.iter().map(|(value, _)| value.clone())).collect()
+    }
+}
+
+impl Item {
+    /// A swap of this item as it is now, with these ledger entries.
+    pub(super) fn swap(&self, reschedule: Reschedule, members: &[String]) -> Swap {
+        let entry = |value: &String| Some((value.clone(), Some(self.entries.get(value)?.clone())));
+        Swap {
+            key: self.key.clone(),
+            expected: self.version,
+            record: self.record.clone(),
+            members: members.iter().filter_map(entry).collect(),
+            reschedule,
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! Intake: deliveries are decoded, merged into the store and only then acknowledged (D1). What can't be decoded becomes
+//! a letter first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::flush::Backlog;
+use super::letters::{Letters, Reason};
+use super::ports::{
+    Clock, Consumer, Delivery, Header, Load, Loaded, PublishError, Publisher, Reschedule, Source, Store,
+    StoreError, Swap, Swapped,
+};
+use super::schedule::after_merge;
+use super::settings::Settings;
+use crate::core::change::{Change, Delta};
+use crate::core::desired::{Buried, Merged};
+use crate::core::record::{Record, Trouble};
+use crate::core::resource::ResourceKey;
+use crate::core::schedule::Millis;
+use crate::core::settle;
+use crate::decode::{Decoded, Input, Limits, Refusal, decode};
+
+/// Most deliveries merged at once.
+const BATCH: usize = 500;
+/// Most ledger entries written by one swap.
+const MEMBERS_PER_SWAP: usize = 2_000;
+/// The queue is caught up when nothing has come for so long.
+const CAUGHT_UP: Duration = Duration::from_millis(25);
+/// Deliveries that came back so often are suspects: each is merged alone, or a crash takes the others' limit along.
+const SUSPECT: u32 = 3;
+
+/// Why a batch could not be settled. Nothing of it was acknowledged.
+#[derive(Debug, thiserror::Error)]
+enum Unsettled {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+/// The intake of one process.
+#[derive(Debug)]
+pub struct Intake<S, P> {
+    store: Arc<S>,
+    letters: Arc<Letters<P>>,
+    clock: Arc<dyn Clock>,
+    settings: Arc<Settings>,
+    wake: Arc<Notify>,
+    backlog: Arc<Backlog>,
+}
+
+/// What one delivery says.
+enum Said {
+    Change(Change),
+    Verdict(crate::decode::verdict::Verdict),
+    Refused(Refusal),
+    Nothing,
+}
+
+impl<S: Store, P: Publisher> Intake<S, P> {
+    /// `wake` is notified when something became due.
+    pub fn new(
+        store: Arc<S>,
+        letters: Arc<Letters<P>>,
+        clock: Arc<dyn Clock>,
+        settings: Arc<Settings>,
+        wake: Arc<Notify>,
+        backlog: Arc<Backlog>,
+    ) -> Self {
+        Self { store, letters, clock, settings, wake, backlog }
+    }
+
+    /// Works until `stop`, then gives back what is unanswered.
+    pub async fn run<C: Consumer>(self, mut consumer: C, stop: CancellationToken) {
+        loop {
+            let batch = tokio::select! {
+                () = stop.cancelled() => break,
+                batch = self.next(&mut consumer) => batch,
+            };
+            match batch {
+                Ok(batch) => {
+                    if !self.settle(&mut consumer, batch, &stop).await {
+                        break;
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "deliveries will come again on a fresh session"),
+            }
+        }
+        consumer.close().await;
+    }
+
+    /// The next deliveries; notes whether the queue holds a backlog.
+    async fn next<C: Consumer>(&self, consumer: &mut C) -> Result<Vec<Delivery>, super::ports::SessionEnded> {
+        let soon = tokio::time::timeout(CAUGHT_UP, consumer.next(BATCH)).await;
+        let batch = match soon {
+            Ok(batch) => batch?,
+            Err(_) => {
+                if self.backlog.get() {
+                    self.backlog.set(false);
+                    self.wake.notify_one();
+                }
+                consumer.next(BATCH).await?
+            }
+        };
+        if batch.len() >= BATCH / 4 {
+            self.backlog.set(true);
+        }
+        Ok(batch)
+    }
+
+    /// Merges and acknowledges a batch; waits while the store or the broker does not take it. False: stopped meanwhile.
+    async fn settle<C: Consumer>(
+        &self,
+        consumer: &mut C,
+        batch: Vec<Delivery>,
+        stop: &CancellationToken,
+    ) -> bool {
+        let (suspects, innocent): (Vec<Delivery>, Vec<Delivery>) =
+            batch.into_iter().partition(|delivery| delivery.redeliveries >= SUSPECT);
+        let groups = std::iter::once(innocent).chain(suspects.into_iter().map(|one| vec![one]));
+        let mut tags: BTreeMap<(u64, Source), Vec<u64>> = BTreeMap::new();
+        for group in groups.filter(|group| !group.is_empty()) {
+            let mut wait = Duration::from_millis(50);
+            while let Err(error) = self.merge(&group).await {
+                tracing::warn!(%error, deliveries = group.len(), "intake waits");
+                tokio::select! {
+                    () = stop.cancelled() => return false,
+                    () = tokio::time::sleep(wait) => {}
+                }
+                wait = (wait * 2).min(Duration::from_secs(5));
+            }
+            for delivery in group {
+                tags.entry((delivery.session, delivery.source)).or_default().push(delivery.tag);
+            }
+        }
+        for ((session, source), tags) in tags {
+            let last = tags.into_iter().max().unwrap_or_default();
+            if let Err(error) = consumer.ack(session, source, last).await {
+                tracing::warn!(%error, "an acknowledgement was lost: those deliveries come again, and change nothing");
+            }
+        }
+        true
+    }
+
+    /// Merges a group of deliveries; what can't be decoded is dead-lettered.
+    async fn merge(&self, group: &[Delivery]) -> Result<(), Unsettled> {
+        let now = self.clock.now();
+        let mut changes: BTreeMap<ResourceKey, Vec<(Change, Source)>> = BTreeMap::new();
+        let mut verdicts = Vec::new();
+        for delivery in group {
+            match self.decode(delivery, now) {
+                Said::Change(change) => {
+                    let pieces = pieces(change).into_iter().map(|piece| (piece, delivery.source));
+                    for (piece, source) in pieces {
+                        changes.entry(piece.key.clone()).or_default().push((piece, source));
+                    }
+                }
+                Said::Verdict(verdict) => verdicts.push(verdict),
+                Said::Refused(refusal) if delivery.source == Source::Work => {
+                    self.refuse(delivery, refusal).await?
+                }
+                Said::Refused(_) | Said::Nothing => {}
+            }
+        }
+        self.merge_changes(changes).await?;
+        for verdict in verdicts {
+            self.merge_verdict(&verdict).await?;
+        }
+        Ok(())
+    }
+
+    fn decode(&self, delivery: &Delivery, now: Millis) -> Said {
+        let message = &delivery.message;
+        let attempt = match message.headers.get("x-relay-attempt") {
+            Some(Header::Int(attempt)) => u32::try_from(*attempt).unwrap_or(0),
+            _ => 0,
+        };
+        let input = Input {
+            body: &message.body,
+            content_type: message.content_type.as_deref(),
+            timestamp: message.timestamp,
+            from_publishers: delivery.from_publishers,
+            attempt,
+        };
+        let limits = Limits {
+            max_event_bytes: self.settings.max_event_bytes,
+            max_clock_skew: self.settings.max_clock_skew,
+        };
+        let (format, said) = match decode(&input, &limits, now) {
+            Decoded::Change(change) => ("cloudevents", Said::Change(*change)),
+            Decoded::Verdict(verdict) => ("cloudevents", Said::Verdict(verdict)),
+            Decoded::Ignored => ("ignored", Said::Nothing),
+            Decoded::Refused(refusal) => ("undecodable", Said::Refused(refusal)),
+        };
+        if delivery.source == Source::Work {
+            metrics::counter!("scim_relay_events_received_total", "format" => format).increment(1);
+        }
+        said
+    }
+
+    async fn refuse(&self, delivery: &Delivery, refusal: Refusal) -> Result<(), PublishError> {
+        let reason = Reason::of(refusal.class, refusal.detail);
+        let resource = refusal.resource.as_ref();
+        tracing::warn!(class = %reason.class, resource = resource.map(tracing::field::display), "an event was refused");
+        self.letters.refused(&delivery.message, resource, refusal.event_id.as_deref(), &reason).await
+    }
+
+    /// Load, merge, swap; again for those that somebody else changed meanwhile.
+    async fn merge_changes(
+        &self,
+        changes: BTreeMap<ResourceKey, Vec<(Change, Source)>>,
+    ) -> Result<(), StoreError> {
+        let mut open: Vec<(ResourceKey, Vec<(Change, Source)>)> = changes.into_iter().collect();
+        while !open.is_empty() {
+            let loads: Vec<Load> = open.iter().map(|(key, changes)| load(key, changes)).collect();
+            let loaded = self.store.load(&loads).await?;
+            let (mut swaps, mut swapping) = (Vec::new(), Vec::new());
+            for ((key, mut changes), loaded) in open.into_iter().zip(loaded) {
+                let later = changes.split_off(first_swap(&changes));
+                let merged = self.merged(loaded, &changes);
+                match merged.swap {
+                    Some(swap) => {
+                        swaps.push(swap);
+                        swapping.push((key, changes, later, merged.results));
+                    }
+                    None => {
+                        count(&merged.results);
+                        swapping.push((key, Vec::new(), later, Vec::new()));
+                        continue;
+                    }
+                }
+            }
+            let mut swapped = self.store.swap(swaps).await?.into_iter();
+            open = Vec::new();
+            for (key, mut changes, later, results) in swapping {
+                if !results.is_empty() {
+                    match swapped.next() {
+                        Some(Swapped::Done { .. }) => {
+                            count(&results);
+                            changes.clear();
+                        }
+                        Some(Swapped::Conflict) | None => {}
+                    }
+                }
+                changes.extend(later);
+                if !changes.is_empty() {
+                    open.push((key, changes));
+                }
+            }
+        }
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    fn merged(&self, loaded: Loaded, changes: &[(Change, Source)]) -> MergedRecord {
+        let Loaded { key, version, mut record, mut members } = loaded;
+        let before = record.clone();
+        let (mut touched, mut results) = (BTreeSet::new(), Vec::new());
+        let mut rescheduled = false;
+        let now = self.clock.now();
+        for (change, source) in changes {
+            let intake = record.merge(change, &members);
+            take_attempts(&mut record, change, intake.merged, now);
+            for (value, entry) in intake.members {
+                touched.insert(value.clone());
+                members.insert(value, entry);
+            }
+            rescheduled |= after_merge(&key, &mut record, change, intake.merged, now, self.settings.linger);
+            results.push((intake.merged, *source));
+        }
+        let swap = (record != before || !touched.is_empty()).then(|| Swap {
+            key,
+            expected: version,
+            record,
+            members: touched.into_iter().map(|value| (value.clone(), members.remove(&value))).collect(),
+            reschedule: if rescheduled { Reschedule::AsRecord } else { Reschedule::Keep },
+        });
+        MergedRecord { swap, results }
+    }
+
+    /// What was decided about these revisions is decided here too.
+    async fn merge_verdict(&self, verdict: &crate::decode::verdict::Verdict) -> Result<(), StoreError> {
+        let Some((buried, members)) = buried(verdict) else { return Ok(()) };
+        let values: Vec<String> = members.iter().map(|(value, _)| value.clone()).collect();
+        loop {
+            let loads = [Load { key: verdict.key.clone(), members: values.clone() }];
+            let Some(loaded) = self.store.load(&loads).await?.pop() else { return Ok(()) };
+            let Loaded { key, version, mut record, members: mut entries } = loaded;
+            let (before, entries_before) = (record.clone(), entries.clone());
+            let claim = record.claim.clone();
+            settle::bury(&mut record, &mut entries, &buried, &members);
+            record.claim = claim;
+            record.trouble = before.trouble.clone();
+            record.waiting = before.waiting;
+            if record == before && entries == entries_before {
+                return Ok(());
+            }
+            let members = entries.into_iter().map(|(value, entry)| (value, Some(entry))).collect();
+            let swap = Swap { key, expected: version, record, members, reschedule: Reschedule::Keep };
+            if self.store.swap(vec![swap]).await?.pop() != Some(Swapped::Conflict) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+struct MergedRecord {
+    swap: Option<Swap>,
+    results: Vec<(Merged, Source)>,
+}
+
+fn load(key: &ResourceKey, changes: &[(Change, Source)]) -> Load {
+    let first = &changes[..first_swap(changes)];
+    let members = first.iter().flat_map(|(change, _)| change.delta.members.iter().map(|m| m.value.clone()));
+    let members: BTreeSet<String> = members.collect();
+    Load { key: key.clone(), members: members.into_iter().collect() }
+}
+
+/// How many of these changes fit into one swap; at least one.
+fn first_swap(changes: &[(Change, Source)]) -> usize {
+    let mut members = 0;
+    let fits = changes.iter().take_while(|(change, _)| {
+        members += change.delta.members.len();
+        members <= MEMBERS_PER_SWAP
+    });
+    fits.count().max(1).min(changes.len())
+}
+
+/// A change with many members in several pieces; the attributes and floors come last, so that the list is complete
+/// before anything older is hidden.
+fn pieces(change: Change) -> Vec<Change> {
+    if change.delta.members.len() <= MEMBERS_PER_SWAP {
+        return vec![change];
+    }
+    let chunks = change.delta.members.chunks(MEMBERS_PER_SWAP);
+    let mut pieces: Vec<Change> = chunks
+        .map(|members| Change {
+            delta: Delta { members: members.to_vec(), ..Delta::default() },
+            ..change.clone()
+        })
+        .collect();
+    pieces.push(Change { delta: Delta { members: Vec::new(), ..change.delta.clone() }, ..change });
+    pieces
+}
+
+/// After a loss of the store a returning letter brings its attempts along.
+fn take_attempts(record: &mut Record, change: &Change, merged: Merged, now: Millis) {
+    if change.attempt > 0 && merged == Merged::New && record.trouble.is_none() {
+        let class = crate::core::letter::Class::Exhausted;
+        let (attempt, first_failed_at, last_failed_at) = (change.attempt, change.first_seen, now);
+        record.trouble = Some(Trouble { attempt, first_failed_at, last_failed_at, class, status: None });
+    }
+}
+
+/// Counts what merged. From the urgent queue only that: all else is counted with its copy in `work`.
+fn count(results: &[(Merged, Source)]) {
+    for (merged, source) in results {
+        let result = match (merged, source) {
+            (Merged::New, _) => "new",
+            (_, Source::Urgent) => continue,
+            (Merged::Duplicate, Source::Work) => "duplicate",
+            (Merged::Stale, Source::Work) => "stale",
+        };
+        metrics::counter!("scim_relay_events_merged_total", "result" => result).increment(1);
+    }
+}
+
+/// What a verdict takes out of the desired state.
+fn buried(
+    verdict: &crate::decode::verdict::Verdict,
+) -> Option<(Buried, Vec<(String, crate::core::revision::Revision)>)> {
+    use crate::decode::verdict::{Kind, Subject};
+    match verdict.kind {
+        Kind::Dead => {}
+        Kind::Held | Kind::Approved | Kind::Rejected | Kind::Discarded => return None,
+    }
+    let (mut buried, mut members) = (Buried::default(), Vec::new());
+    for (subject, revision) in &verdict.registers {
+        match subject {
+            Subject::Path(path) => buried.attributes.push((path.clone(), revision.clone())),
+            Subject::Member(value) => members.push((value.clone(), revision.clone())),
+            Subject::Put => buried.put = Some(revision.clone()),
+            Subject::Deleted => buried.deleted = Some(revision.clone()),
+        }
+    }
+    Some((buried, members))
+}

@@ -1,0 +1,292 @@
+//! Letters: what the relay publishes about changes that could not be applied (contract s2.3, s3.1).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::ports::{Clock, Header, Message, PublishError, Publisher};
+use super::settings::Routes;
+use crate::core::change::{Delta, Origin};
+use crate::core::letter::Class;
+use crate::core::operation::Method;
+use crate::core::record::Record;
+use crate::core::resource::ResourceKey;
+use crate::core::revision::Revision;
+use crate::core::schedule::Millis;
+use crate::core::settle;
+use crate::decode::{intent, verdict};
+
+/// Longest `x-relay-detail`, in bytes.
+const MAX_DETAIL: usize = 1024;
+
+/// Why a letter is written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reason {
+    /// The class.
+    pub class: Class,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// `scimType` of the error.
+    pub scim_type: Option<String>,
+    /// What is wrong, without attribute values.
+    pub detail: String,
+    /// The method and the path of the operation.
+    pub operation: Option<(Method, String)>,
+}
+
+impl Reason {
+    /// A reason that no answer of the target stands behind.
+    pub fn of(class: Class, detail: impl Into<String>) -> Self {
+        Self { class, status: None, scim_type: None, detail: detail.into(), operation: None }
+    }
+
+    /// Groups equal failures: class, status, scimType and the kind of operation.
+    fn fingerprint(&self) -> String {
+        let operation = self.operation.as_ref().map(|(method, path)| {
+            format!("{method} /{}", path.trim_start_matches('/').split('/').next().unwrap_or_default())
+        });
+        let text = format!(
+            "{}|{}|{}|{}",
+            self.class,
+            self.status.unwrap_or_default(),
+            self.scim_type.as_deref().unwrap_or_default(),
+            operation.unwrap_or_default()
+        );
+        hex::encode(&Sha256::digest(text)[..8])
+    }
+}
+
+/// Cuts a text at a character boundary.
+fn cut(text: &str, bytes: usize) -> String {
+    text.char_indices().take_while(|(at, c)| at + c.len_utf8() <= bytes).map(|(_, c)| c).collect()
+}
+
+/// An instant as RFC 3339.
+pub fn rfc3339(at: Millis) -> String {
+    Timestamp::from_millisecond(at.0).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
+}
+
+/// Writes letters and waits until the broker has them.
+#[derive(Debug)]
+pub struct Letters<P> {
+    publisher: Arc<P>,
+    clock: Arc<dyn Clock>,
+    routes: Routes,
+    target: String,
+    ids: fn() -> String,
+}
+
+impl<P: Publisher> Letters<P> {
+    /// `ids` makes letters' IDs (ULIDs).
+    pub fn new(
+        publisher: Arc<P>,
+        clock: Arc<dyn Clock>,
+        routes: Routes,
+        target: String,
+        ids: fn() -> String,
+    ) -> Self {
+        Self { publisher, clock, routes, target, ids }
+    }
+
+    /// Puts the unapplied part of a resource on a rung.
+    pub async fn retry(
+        &self,
+        key: &ResourceKey,
+        record: &Record,
+        intent: &Delta,
+        reason: &Reason,
+        rung: usize,
+    ) -> Result<(), PublishError> {
+        let rung = self.routes.rungs.get(rung).cloned().unwrap_or_default();
+        for (routing_key, body) in self.bodies(key, record, intent, Origin::Retry) {
+            let mut message = self.letter(key, record, intent, reason, &routing_key, body);
+            message.exchange = self.routes.out.clone();
+            message.routing_key = routing_key;
+            message.headers.insert("BCC".into(), Header::List(vec![rung.clone()]));
+            self.publisher.publish(message).await?;
+        }
+        metrics::counter!("scim_relay_retries_total", "class" => reason.class.name()).increment(1);
+        Ok(())
+    }
+
+    /// Dead-letters the unapplied part of a resource, then says so in the journal.
+    pub async fn dead(
+        &self,
+        key: &ResourceKey,
+        record: &Record,
+        intent: &Delta,
+        reason: &Reason,
+    ) -> Result<(), PublishError> {
+        for (routing_key, body) in self.bodies(key, record, intent, Origin::Replay) {
+            let mut message = self.letter(key, record, intent, reason, &routing_key, body);
+            message.exchange = self.routes.out.clone();
+            message.routing_key = self.routes.dead.clone();
+            self.publisher.publish(message).await?;
+            metrics::counter!("scim_relay_dead_letters_total", "class" => reason.class.name()).increment(1);
+        }
+        self.verdict(key, record, intent).await
+    }
+
+    /// Says in the journal that a dead letter is the home of this intent.
+    async fn verdict(&self, key: &ResourceKey, record: &Record, intent: &Delta) -> Result<(), PublishError> {
+        let now = self.clock.now();
+        let buried = settle::buried(record, intent);
+        let members: Vec<_> = intent.members.iter().map(|m| (m.value.clone(), m.revision.clone())).collect();
+        let (routing_key, body) = verdict::encode_dead(key, &buried, &members, &self.target, now, self.ids);
+        let message = Message {
+            exchange: self.routes.intake.clone(),
+            routing_key,
+            body,
+            content_type: Some("application/cloudevents+json".into()),
+            message_id: Some((self.ids)()),
+            timestamp: Some(now),
+            ..Message::default()
+        };
+        self.publisher.publish(message).await
+    }
+
+    /// Dead-letters what no decoder accepts, byte for byte with its properties.
+    pub async fn refused(
+        &self,
+        original: &Message,
+        resource: Option<&ResourceKey>,
+        event_id: Option<&str>,
+        reason: &Reason,
+    ) -> Result<(), PublishError> {
+        let now = self.clock.now();
+        let mut message = original.clone();
+        message.headers.retain(|name, _| !name.starts_with("x-relay-"));
+        headers(&mut message.headers, reason, now, now, 0);
+        origin(&mut message.headers, original);
+        if let Some(resource) = resource {
+            text(&mut message.headers, "resource", &resource.to_string());
+        }
+        let ids: Vec<String> = event_id.map(str::to_owned).into_iter().collect();
+        message.headers.insert("x-relay-event-ids".into(), Header::List(ids));
+        message.exchange = self.routes.out.clone();
+        message.routing_key = self.routes.dead.clone();
+        message.message_id = Some((self.ids)());
+        self.publisher.publish(message).await?;
+        metrics::counter!("scim_relay_dead_letters_total", "class" => reason.class.name()).increment(1);
+        Ok(())
+    }
+
+    fn bodies(
+        &self,
+        key: &ResourceKey,
+        record: &Record,
+        intent: &Delta,
+        origin: Origin,
+    ) -> Vec<(String, Vec<u8>)> {
+        let now = self.clock.now();
+        let first_seen = record.first_seen.unwrap_or(now);
+        intent::encode(key, intent, origin, first_seen, &self.target, now, self.ids)
+    }
+
+    fn letter(
+        &self,
+        key: &ResourceKey,
+        record: &Record,
+        intent: &Delta,
+        reason: &Reason,
+        routing_key: &str,
+        body: Vec<u8>,
+    ) -> Message {
+        let now = self.clock.now();
+        let (first, attempt) =
+            record.trouble.as_ref().map_or((now, 0), |trouble| (trouble.first_failed_at, trouble.attempt));
+        let mut message = Message {
+            body,
+            content_type: Some("application/cloudevents+json".into()),
+            message_id: Some((self.ids)()),
+            timestamp: record.first_seen.or(Some(now)),
+            ..Message::default()
+        };
+        headers(&mut message.headers, reason, first, now, attempt);
+        text(&mut message.headers, "resource", &key.to_string());
+        if let Some(revision) = newest(intent) {
+            text(&mut message.headers, "revision", &revision_text(revision));
+        }
+        message.headers.insert("x-relay-event-ids".into(), Header::List(record.event_ids.clone()));
+        text(&mut message.headers, "exchange", &self.routes.intake);
+        text(&mut message.headers, "routing-key", routing_key);
+        message
+    }
+}
+
+fn text(headers: &mut BTreeMap<String, Header>, name: &str, value: &str) {
+    headers.insert(format!("x-relay-{name}"), Header::Text(value.to_owned()));
+}
+
+fn headers(
+    headers: &mut BTreeMap<String, Header>,
+    reason: &Reason,
+    first: Millis,
+    last: Millis,
+    attempt: u32,
+) {
+    headers.insert("x-relay-attempt".into(), Header::Int(attempt.into()));
+    headers.insert("x-relay-replays".into(), Header::Int(0));
+    text(headers, "first-failed-at", &rfc3339(first));
+    text(headers, "last-failed-at", &rfc3339(last));
+    text(headers, "class", reason.class.name());
+    text(headers, "detail", &cut(&reason.detail, MAX_DETAIL));
+    text(headers, "fingerprint", &reason.fingerprint());
+    if let Some(status) = reason.status {
+        headers.insert("x-relay-http-status".into(), Header::Int(status.into()));
+    }
+    if let Some(scim_type) = &reason.scim_type {
+        text(headers, "scim-type", &cut(scim_type, 64));
+    }
+    if let Some((method, path)) = &reason.operation {
+        text(headers, "operation", &format!("{method} {path}"));
+    }
+}
+
+fn origin(headers: &mut BTreeMap<String, Header>, original: &Message) {
+    text(headers, "exchange", &original.exchange);
+    text(headers, "routing-key", &original.routing_key);
+    if let Some(id) = &original.message_id {
+        text(headers, "message-id", id);
+    }
+}
+
+fn newest(intent: &Delta) -> Option<&Revision> {
+    let floors = intent.lifecycle.put.iter().chain(&intent.lifecycle.deleted);
+    let registers = intent.attributes.iter().map(|r| &r.revision);
+    floors.chain(registers).chain(intent.members.iter().map(|m| &m.revision)).max()
+}
+
+/// A revision as one line: what it was ordered by, and the event's id.
+fn revision_text(revision: &Revision) -> String {
+    let order = match (&revision.sequence, &revision.time) {
+        (Some(sequence), _) => sequence.as_str().to_owned(),
+        (None, Some(time)) => time.to_string(),
+        (None, None) => String::new(),
+    };
+    format!("{order} {}", revision.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_failures_have_one_fingerprint() {
+        let reason = |path: &str, status| Reason {
+            status: Some(status),
+            operation: Some((Method::Patch, path.to_owned())),
+            ..Reason::of(Class::Invalid, "x")
+        };
+        assert_eq!(reason("/Users/1", 400).fingerprint(), reason("/Users/2", 400).fingerprint());
+        assert_ne!(reason("/Users/1", 400).fingerprint(), reason("/Users/1", 422).fingerprint());
+    }
+
+    #[test]
+    fn a_detail_is_cut_at_a_character() {
+        assert_eq!(cut("aäb", 2), "a");
+        assert_eq!(cut("aäb", 3), "aä");
+    }
+}

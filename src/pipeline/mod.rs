@@ -1,0 +1,8 @@
+//! The stages: intake, flush, settle. Generic over the traits in [`ports`]; names no client library.
+
+pub mod flush;
+pub mod intake;
+pub mod letters;
+pub mod ports;
+pub mod schedule;
+pub mod settings;

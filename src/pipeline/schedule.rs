@@ -1,0 +1,59 @@
+//! Where a resource stands in the schedule after a merge.
+
+use std::time::Duration;
+
+use crate::core::applied::Fingerprint;
+use crate::core::change::{Change, Origin};
+use crate::core::desired::{Merged, Presence};
+use crate::core::path::Path;
+use crate::core::record::Record;
+use crate::core::resource::{ResourceKey, ResourceType};
+use crate::core::schedule::{Due, Lane, Millis};
+
+/// The lane of what comes next for this resource, told without computing its gap.
+pub fn lane(key: &ResourceKey, record: &Record) -> Lane {
+    let inactive = Fingerprint::of(&serde_json::Value::Bool(false));
+    let active = Path::core("active");
+    let is_inactive =
+        record.applied.as_ref().and_then(|applied| applied.leaves.get(&active)) == Some(&inactive);
+    let deactivates =
+        key.kind == ResourceType::User && record.desired.active() == Some(false) && !is_inactive;
+    match (record.desired.presence(), &record.id) {
+        (Presence::Deleted, _) if !is_inactive => Lane::Deprovision,
+        (Presence::Deleted, _) => Lane::Update,
+        (Presence::Alive | Presence::Unborn, Some(_)) | (Presence::Unborn, None) if deactivates => {
+            Lane::Deprovision
+        }
+        (Presence::Alive | Presence::Unborn, None) => Lane::Create,
+        (Presence::Alive | Presence::Unborn, Some(_)) => Lane::Update,
+    }
+}
+
+/// Puts a record into the schedule after a merge. True if its place has changed.
+pub fn after_merge(
+    key: &ResourceKey,
+    record: &mut Record,
+    change: &Change,
+    merged: Merged,
+    now: Millis,
+    linger: Duration,
+) -> bool {
+    let returned = change.origin != Origin::Publisher && record.due.is_some();
+    if merged != Merged::New && !returned {
+        return false;
+    }
+    let only_members = change.delta.attributes.is_empty() && change.delta.lifecycle.is_empty();
+    let lane = match lane(key, record) {
+        Lane::Update if only_members => Lane::Members,
+        lane => lane,
+    };
+    let at = if lane == Lane::Deprovision { now } else { now.plus(linger) };
+    let new = match record.due {
+        None => Due { lane, at },
+        Some(held) => Due { lane: lane.min(held.lane), at: held.at.min(at) },
+    };
+    // whoever is writing it right now finds out at the commit that something was merged
+    let changed = record.due != Some(new) && record.claim.is_none();
+    record.due = Some(new);
+    changed
+}

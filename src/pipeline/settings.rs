@@ -1,0 +1,102 @@
+//! What the stages are told: limits and times, already parsed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::core::gap::Deprovisioning;
+use crate::core::resource::ResourceKey;
+use crate::core::retry::Ladder;
+
+/// How operations go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Bulk where ServiceProviderConfig offers it.
+    Auto,
+    /// Bulk, and a target that refuses it is at fault.
+    Bulk,
+    /// One request per operation.
+    Single,
+}
+
+/// What member and manager values denote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReferenceKind {
+    /// The source's key of the resource.
+    ExternalId,
+    /// Its `userName` at the target.
+    UserName,
+    /// One of its `emails.value` at the target.
+    Email,
+}
+
+/// Settings of the stages. Durations are wall-clock time.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The target's name.
+    pub target: String,
+    /// Largest body of an event, in bytes.
+    pub max_event_bytes: usize,
+    /// How far ahead an event ordered by time alone may lie.
+    pub max_clock_skew: Duration,
+    /// How long patches wait for their `put`.
+    pub wait_for_base: Duration,
+    /// How long references wait.
+    pub reference_wait: Duration,
+    /// What references denote.
+    pub references: ReferenceKind,
+    /// What carries no externalId at the target may be adopted.
+    pub adopt: bool,
+    /// How operations go out.
+    pub mode: Mode,
+    /// Most operations in a batch.
+    pub max_operations: usize,
+    /// Most bytes of an encoded bulk request.
+    pub max_bytes: usize,
+    /// How long a lone event waits for company.
+    pub linger: Duration,
+    /// While the work queue holds a backlog, creates and updates may wait this long.
+    pub catch_up: Duration,
+    /// Requests in flight.
+    pub concurrency: usize,
+    /// The retry schedule.
+    pub ladder: Ladder,
+    /// What a `delete` of a user does.
+    pub user: Deprovisioning,
+    /// What a `delete` of a group does.
+    pub group: Deprovisioning,
+    /// After an unknown outcome, read again this much later.
+    pub late_window: Duration,
+    /// Where letters go.
+    pub routes: Routes,
+}
+
+/// Names of what the relay publishes to.
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    /// `scim-relay.T.intake`.
+    pub intake: String,
+    /// `scim-relay.T.out`.
+    pub out: String,
+    /// The key of the dead letter queue on `out`.
+    pub dead: String,
+    /// The keys of the rungs on `out`, one per delay.
+    pub rungs: Vec<String>,
+}
+
+/// Most members that one PATCH changes.
+pub const MEMBERS_PER_REQUEST: usize = 500;
+
+/// How long a claim holds without renewal (D5).
+pub const LEASE: Duration = Duration::from_secs(15);
+
+/// How long a lookup says that a referenced resource is not there.
+pub const ABSENT_FOR: Duration = Duration::from_secs(20);
+
+/// How often a pending reference is looked at, besides being woken by the resource's creation.
+pub const REFERENCE_RECHECK: Duration = Duration::from_secs(30);
+
+/// Slack after a rung's wait before the schedule itself brings a resource back, should its message be lost.
+pub const RUNG_SLACK: Duration = Duration::from_secs(60);
+
+/// Resources by key, as a batch holds them.
+pub type ByKey<T> = BTreeMap<ResourceKey, T>;
