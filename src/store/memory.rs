@@ -1,0 +1,275 @@
+//! The store's contract in memory: for tests, the simulation and `demo`. Nothing outlives the process.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::core::record::{MemberEntry, Record};
+use crate::core::resource::{ResourceKey, ResourceType, TargetId};
+use crate::core::schedule::{Due, Lane, Millis};
+use crate::pipeline::ports::{
+    Backlog, Clock, Load, Loaded, Owner, Reschedule, Store, StoreError, Swap, Swapped, Version,
+};
+
+/// Entries in one page of a ledger scan.
+const PAGE: usize = 1_000;
+
+#[derive(Debug, Default)]
+struct Held {
+    version: Version,
+    record: Record,
+    members: BTreeMap<String, MemberEntry>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    records: BTreeMap<ResourceKey, Held>,
+    due: BTreeMap<ResourceKey, Due>,
+    dependents: BTreeMap<ResourceKey, BTreeSet<ResourceKey>>,
+    owners: BTreeMap<(ResourceType, TargetId), ResourceKey>,
+    leases: BTreeMap<String, Millis>,
+    notes: BTreeMap<String, String>,
+}
+
+/// A store in memory.
+#[derive(Debug)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+    clock: Arc<dyn Clock>,
+}
+
+impl MemoryStore {
+    /// An empty store; leases end by this clock.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { state: Mutex::default(), clock }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn load(&self, what: &Load) -> Loaded {
+        let Some(held) = self.records.get(&what.key) else {
+            return Loaded {
+                key: what.key.clone(),
+                version: Version::default(),
+                record: Record::default(),
+                members: BTreeMap::new(),
+            };
+        };
+        let entry = |value: &String| Some((value.clone(), held.members.get(value)?.clone()));
+        Loaded {
+            key: what.key.clone(),
+            version: held.version,
+            record: held.record.clone(),
+            members: what.members.iter().filter_map(entry).collect(),
+        }
+    }
+
+    fn swap(&mut self, swap: Swap) -> Swapped {
+        let held = self.records.entry(swap.key.clone()).or_default();
+        if held.version != swap.expected {
+            return Swapped::Conflict;
+        }
+        held.version.0 += 1;
+        let version = held.version;
+        let new_id = swap.record.id.is_some() && swap.record.id != held.record.id;
+        for (value, entry) in swap.members {
+            match entry {
+                Some(entry) => drop(held.members.insert(value, entry)),
+                None => drop(held.members.remove(&value)),
+            }
+        }
+        let due = swap.record.due;
+        held.record = swap.record;
+        if swap.reschedule == Reschedule::AsRecord {
+            self.due.remove(&swap.key);
+            if let Some(due) = due {
+                self.due.insert(swap.key.clone(), due);
+            }
+        }
+        let dependents = self.dependents.get(&swap.key).filter(|_| new_id);
+        Swapped::Done { version, dependents: dependents.into_iter().flatten().cloned().collect() }
+    }
+
+    fn touch(&mut self, key: &ResourceKey, due: Due) {
+        let Some(held) = self.records.get_mut(key) else { return };
+        held.version.0 += 1;
+        let new = match self.due.get(key) {
+            Some(held) => Due { lane: held.lane.min(due.lane), at: held.at.min(due.at) },
+            None => due,
+        };
+        self.due.insert(key.clone(), new);
+    }
+}
+
+impl Store for MemoryStore {
+    async fn load(&self, what: &[Load]) -> Result<Vec<Loaded>, StoreError> {
+        let state = self.state();
+        Ok(what.iter().map(|load| state.load(load)).collect())
+    }
+
+    async fn swap(&self, swaps: Vec<Swap>) -> Result<Vec<Swapped>, StoreError> {
+        let mut state = self.state();
+        Ok(swaps.into_iter().map(|swap| state.swap(swap)).collect())
+    }
+
+    async fn dirty_members(
+        &self,
+        key: &ResourceKey,
+        limit: usize,
+    ) -> Result<Vec<(String, MemberEntry)>, StoreError> {
+        let state = self.state();
+        let members = state.records.get(key).into_iter().flat_map(|held| &held.members);
+        let dirty = members.filter(|(_, entry)| entry.dirty).take(limit);
+        Ok(dirty.map(|(value, entry)| (value.clone(), entry.clone())).collect())
+    }
+
+    async fn scan_members(
+        &self,
+        key: &ResourceKey,
+        cursor: u64,
+    ) -> Result<(Vec<(String, MemberEntry)>, Option<u64>), StoreError> {
+        let state = self.state();
+        let start = usize::try_from(cursor).unwrap_or(usize::MAX);
+        let members =
+            state.records.get(key).into_iter().flat_map(|held| &held.members).skip(start).take(PAGE);
+        let page: Vec<_> = members.map(|(value, entry)| (value.clone(), entry.clone())).collect();
+        let next = (page.len() == PAGE).then(|| cursor + u64::try_from(PAGE).unwrap_or(0));
+        Ok((page, next))
+    }
+
+    async fn take_due(
+        &self,
+        lanes: &[Lane],
+        now: Millis,
+        hold: Duration,
+        limit: usize,
+    ) -> Result<Vec<(Lane, ResourceKey)>, StoreError> {
+        let mut state = self.state();
+        let mut due: Vec<(Lane, Millis, ResourceKey)> = state
+            .due
+            .iter()
+            .filter(|(_, due)| due.at <= now && lanes.contains(&due.lane))
+            .map(|(key, due)| (due.lane, due.at, key.clone()))
+            .collect();
+        due.sort();
+        due.truncate(limit);
+        for (lane, _, key) in &due {
+            state.due.insert(key.clone(), Due { lane: *lane, at: now.plus(hold) });
+        }
+        Ok(due.into_iter().map(|(lane, _, key)| (lane, key)).collect())
+    }
+
+    async fn next_due(&self, lanes: &[Lane]) -> Result<Option<Millis>, StoreError> {
+        let state = self.state();
+        Ok(state.due.values().filter(|due| lanes.contains(&due.lane)).map(|due| due.at).min())
+    }
+
+    async fn touch(&self, keys: &[(ResourceKey, Due)]) -> Result<(), StoreError> {
+        let mut state = self.state();
+        keys.iter().for_each(|(key, due)| state.touch(key, *due));
+        Ok(())
+    }
+
+    async fn touch_member(&self, groups: &[(ResourceKey, Due)], member: &str) -> Result<(), StoreError> {
+        let mut state = self.state();
+        for (key, due) in groups {
+            if let Some(entry) = state.records.get_mut(key).and_then(|held| held.members.get_mut(member)) {
+                entry.dirty = !entry.dead;
+            }
+            state.touch(key, *due);
+        }
+        Ok(())
+    }
+
+    async fn renew(
+        &self,
+        owner: &str,
+        held: &[ResourceKey],
+        now: Millis,
+        lease: Duration,
+    ) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.leases.insert(owner.to_owned(), now.plus(lease));
+        for key in held {
+            if let Some(due) = state.due.get_mut(key) {
+                due.at = due.at.max(now.plus(lease));
+            }
+        }
+        Ok(())
+    }
+
+    async fn leases(&self, claims: &[(ResourceKey, String)]) -> Result<Vec<bool>, StoreError> {
+        let state = self.state();
+        let now = self.clock.now();
+        Ok(claims
+            .iter()
+            .map(|(_, owner)| state.leases.get(owner).is_some_and(|until| *until > now))
+            .collect())
+    }
+
+    async fn depend(
+        &self,
+        on: &ResourceKey,
+        dependent: &ResourceKey,
+    ) -> Result<Option<TargetId>, StoreError> {
+        let mut state = self.state();
+        state.dependents.entry(on.clone()).or_default().insert(dependent.clone());
+        Ok(state.records.get(on).and_then(|held| held.record.id.clone()))
+    }
+
+    async fn dependents(&self, on: &ResourceKey) -> Result<Vec<ResourceKey>, StoreError> {
+        let state = self.state();
+        Ok(state.dependents.get(on).into_iter().flatten().cloned().collect())
+    }
+
+    async fn release(&self, on: &ResourceKey, dependents: &[ResourceKey]) -> Result<(), StoreError> {
+        let mut state = self.state();
+        if let Some(held) = state.dependents.get_mut(on) {
+            held.retain(|dependent| !dependents.contains(dependent));
+        }
+        Ok(())
+    }
+
+    async fn own(&self, kind: ResourceType, id: &TargetId, key: &ResourceKey) -> Result<Owner, StoreError> {
+        let mut state = self.state();
+        let owner = state.owners.entry((kind, id.clone())).or_insert_with(|| key.clone());
+        Ok(if owner == key { Owner::Ours } else { Owner::Other(owner.clone()) })
+    }
+
+    async fn disown(&self, kind: ResourceType, id: &TargetId, key: &ResourceKey) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let slot = (kind, id.clone());
+        if state.owners.get(&slot) == Some(key) {
+            state.owners.remove(&slot);
+        }
+        Ok(())
+    }
+
+    async fn remember(&self, name: &str, note: &str) -> Result<(), StoreError> {
+        self.state().notes.insert(name.to_owned(), note.to_owned());
+        Ok(())
+    }
+
+    async fn recall(&self, name: &str) -> Result<Option<String>, StoreError> {
+        Ok(self.state().notes.get(name).cloned())
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        let state = self.state();
+        let mut backlog = Backlog::default();
+        for due in state.due.values() {
+            *backlog.pending.entry(due.lane).or_default() += 1;
+            let oldest = backlog.oldest.entry(due.lane).or_insert(due.at);
+            *oldest = (*oldest).min(due.at);
+        }
+        Ok(backlog)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
