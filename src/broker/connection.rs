@@ -1,0 +1,111 @@
+//! Connections. lapin's own recovery is off: it hands out stale deliveries without an error. A session that breaks is
+//! dropped, and its owner builds another.
+
+use std::time::Duration;
+
+use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
+use lapin::uri::AMQPUri;
+use lapin::{Connection, ConnectionProperties};
+use rand::Rng;
+use url::Url;
+
+/// Seconds between heartbeats: a dead peer is noticed after two of them.
+const HEARTBEAT_SECONDS: u16 = 15;
+/// Longest wait for a connection to stand.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// First and longest wait between attempts to connect.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
+
+/// How to reach the broker.
+#[derive(Clone, Debug)]
+pub struct BrokerOptions {
+    /// `amqp://` or `amqps://`, with the virtual host as its path.
+    pub url: Url,
+    /// Overrides the user of the URL.
+    pub username: Option<String>,
+    /// Overrides the password of the URL.
+    pub password: Option<secrecy::SecretString>,
+    /// PEM of the CA that signed the broker's certificate.
+    pub ca_pem: Option<String>,
+    /// PEM of a client certificate, and of its key.
+    pub client_pem: Option<(Vec<u8>, Vec<u8>)>,
+    /// Shown in the broker's management.
+    pub name: String,
+}
+
+/// Why the broker could not be reached, or refused.
+#[derive(Debug, thiserror::Error)]
+#[error("RabbitMQ at {address}: {what}: {source}")]
+pub struct BrokerError {
+    /// Without user and password.
+    pub address: String,
+    /// What was being done.
+    pub what: String,
+    /// Why it failed.
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl BrokerOptions {
+    /// The address without user and password.
+    pub fn address(&self) -> String {
+        let host = self.url.host_str().unwrap_or("localhost");
+        let port = self.url.port().unwrap_or(if self.url.scheme() == "amqps" { 5671 } else { 5672 });
+        format!("{}://{host}:{port}{}", self.url.scheme(), self.url.path())
+    }
+
+    pub(super) fn error(
+        &self,
+        what: &str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> BrokerError {
+        BrokerError { address: self.address(), what: what.to_owned(), source: source.into() }
+    }
+
+    fn uri(&self) -> Result<AMQPUri, BrokerError> {
+        use secrecy::ExposeSecret;
+        let mut uri: AMQPUri =
+            self.url.as_str().parse().map_err(|error: String| self.error("parse amqp.url", error))?;
+        if let Some(username) = &self.username {
+            uri.authority.userinfo.username.clone_from(username);
+        }
+        if let Some(password) = &self.password {
+            password.expose_secret().clone_into(&mut uri.authority.userinfo.password);
+        }
+        uri.query.heartbeat = Some(HEARTBEAT_SECONDS);
+        Ok(uri)
+    }
+
+    fn tls(&self) -> OwnedTLSConfig {
+        let identity = self.client_pem.clone().map(|(pem, key)| OwnedIdentity::PKCS8 { pem, key });
+        OwnedTLSConfig { identity, cert_chain: self.ca_pem.clone() }
+    }
+
+    /// Connects once.
+    pub async fn connect(&self, purpose: &str) -> Result<Connection, BrokerError> {
+        let uri = self.uri()?;
+        let properties =
+            ConnectionProperties::default().with_connection_name(format!("{} {purpose}", self.name).into());
+        let runtime = lapin::runtime::default_runtime().map_err(|error| self.error("connect", error))?;
+        let connecting = Connection::connect_uri_with_config(uri, properties, self.tls(), runtime);
+        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(self.error("connect", error)),
+            Err(_) => Err(self.error("connect", format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))),
+        }
+    }
+}
+
+/// Waits between attempts: doubling, with full jitter.
+#[derive(Debug, Default)]
+pub(super) struct Backoff(u32);
+
+impl Backoff {
+    /// The next wait.
+    pub fn next(&mut self) -> Duration {
+        let (first, longest) = BACKOFF;
+        let most = first.saturating_mul(1 << self.0.min(8)).min(longest);
+        self.0 = self.0.saturating_add(1);
+        let factor: f64 = rand::rng().random_range(0.5..1.0);
+        most.mul_f64(factor)
+    }
+}

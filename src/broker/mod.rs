@@ -1,0 +1,9 @@
+//! RabbitMQ over AMQP 0.9.1: sessions, topology, consuming, publishing.
+
+pub mod connection;
+pub mod consumer;
+pub mod feed;
+pub mod inspector;
+pub mod message;
+pub mod publisher;
+pub mod topology;

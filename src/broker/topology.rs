@@ -1,0 +1,503 @@
+//! The AMQP objects of one target (contract s3): described purely, then applied.
+
+use std::time::Duration;
+
+use lapin::options::{
+    ExchangeBindOptions, ExchangeDeclareOptions, ExchangeUnbindOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Connection, ExchangeKind};
+use serde::Serialize;
+
+use super::connection::{BrokerError, BrokerOptions};
+use super::message::short;
+use crate::pipeline::settings::Routes;
+
+/// `x-delivery-limit` of queues from which nothing is consumed by the relay in a loop: -1 would mean "dead-letter at once"
+/// on 3.10.
+const NO_LIMIT: i64 = 1_000_000;
+/// Segments of the journal: small, since `max-age` acts only when one is full.
+const SEGMENT_BYTES: i64 = 20_000_000;
+
+/// What the topology is made from.
+#[derive(Clone, Debug)]
+pub struct TopologyOptions {
+    /// The target's name.
+    pub target: String,
+    /// The publishers' exchange.
+    pub exchange: String,
+    /// Keys bound from it.
+    pub bindings: Vec<String>,
+    /// Keys of events that deprovision.
+    pub urgent_bindings: Vec<String>,
+    /// `x-delivery-limit` of `work` and `urgent`.
+    pub delivery_limit: u32,
+    /// The retry schedule.
+    pub delays: Vec<Duration>,
+    /// How long the journal keeps messages.
+    pub journal_max_age: Duration,
+    /// How much the journal keeps, in bytes.
+    pub journal_max_bytes: u64,
+    /// How long discarded letters are kept.
+    pub parked_ttl: Duration,
+}
+
+/// A queue's or exchange's argument.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Argument {
+    /// A text.
+    Text(String),
+    /// A whole number.
+    Number(i64),
+}
+
+/// One object to declare.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "object", rename_all = "lowercase")]
+pub enum Object {
+    /// An exchange.
+    Exchange {
+        /// Its name.
+        name: String,
+        /// `topic`, `direct` or `fanout`.
+        kind: &'static str,
+        /// Its arguments.
+        arguments: Vec<(&'static str, Argument)>,
+        /// Used as it is if it exists.
+        foreign: bool,
+    },
+    /// A queue or stream.
+    Queue {
+        /// Its name.
+        name: String,
+        /// Its arguments.
+        arguments: Vec<(&'static str, Argument)>,
+    },
+    /// A queue's binding.
+    Binding {
+        /// From this exchange,
+        source: String,
+        /// to this queue,
+        queue: String,
+        /// with this key.
+        key: String,
+    },
+    /// An exchange's binding to another exchange.
+    Route {
+        /// From this exchange,
+        source: String,
+        /// to this one,
+        destination: String,
+        /// with this key.
+        key: String,
+    },
+}
+
+fn text(value: impl Into<String>) -> Argument {
+    Argument::Text(value.into())
+}
+
+/// The names of one target's objects.
+#[derive(Clone, Debug)]
+pub struct Names(String);
+
+impl Names {
+    /// Of this target.
+    pub fn new(target: &str) -> Self {
+        Self(format!("scim-relay.{target}"))
+    }
+
+    /// A name below `scim-relay.T.`.
+    pub fn of(&self, last: &str) -> String {
+        format!("{}.{last}", self.0)
+    }
+
+    /// The rung that holds messages for so long; fractions of a second are written in milliseconds.
+    pub fn rung(&self, delay: Duration) -> String {
+        match delay.subsec_millis() {
+            0 => self.of(&format!("retry.{}s", delay.as_secs())),
+            _ => self.of(&format!("retry.{}ms", delay.as_millis())),
+        }
+    }
+
+    /// What the pipeline publishes to.
+    pub fn routes(&self, delays: &[Duration]) -> Routes {
+        Routes {
+            intake: self.of("intake"),
+            out: self.of("out"),
+            dead: self.of("dead"),
+            rungs: delays.iter().map(|delay| self.rung(*delay)).collect(),
+        }
+    }
+}
+
+/// Milliseconds as an argument.
+fn millis(duration: Duration) -> Argument {
+    Argument::Number(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn quorum(name: String, limit: i64, more: Vec<(&'static str, Argument)>) -> Object {
+    let mut arguments = vec![("x-queue-type", text("quorum")), ("x-delivery-limit", Argument::Number(limit))];
+    arguments.extend(more);
+    Object::Queue { name, arguments }
+}
+
+/// At-least-once dead-lettering to an exchange; without a key the message's own is used.
+fn dead_letters(exchange: &str, key: Option<&str>) -> Vec<(&'static str, Argument)> {
+    let mut arguments = vec![
+        ("x-dead-letter-exchange", text(exchange)),
+        ("x-dead-letter-strategy", text("at-least-once")),
+        ("x-overflow", text("reject-publish")),
+    ];
+    arguments.extend(key.map(|key| ("x-dead-letter-routing-key", text(key))));
+    arguments
+}
+
+impl TopologyOptions {
+    /// All objects, in the order in which they are declared: the journal is bound before `work`, so that it never misses
+    /// what was merged.
+    pub fn objects(&self) -> Vec<Object> {
+        let names = Names::new(&self.target);
+        let (intake, out, dead) = (names.of("intake"), names.of("out"), names.of("dead"));
+        let mut objects = self.exchanges(&names);
+        objects.push(self.journal(&names));
+        objects.push(bind(&intake, &names.of("journal"), "#"));
+        objects.push(quorum(dead.clone(), NO_LIMIT, vec![]));
+        objects.push(bind(&out, &dead, &dead));
+        let parked = names.of("parked");
+        objects.push(quorum(parked.clone(), NO_LIMIT, vec![("x-message-ttl", millis(self.parked_ttl))]));
+        objects.push(bind(&out, &parked, &parked));
+        for delay in &self.delays {
+            let rung = names.rung(*delay);
+            let mut arguments = dead_letters(&intake, None);
+            arguments.push(("x-message-ttl", millis(*delay)));
+            objects.push(quorum(rung.clone(), NO_LIMIT, arguments));
+            objects.push(bind(&out, &rung, &rung));
+        }
+        let limit = i64::from(self.delivery_limit);
+        for (queue, keys) in [("urgent", self.urgent_keys()), ("work", vec!["#".to_owned()])] {
+            let queue = names.of(queue);
+            objects.push(quorum(queue.clone(), limit, dead_letters(&out, Some(&dead))));
+            objects.extend(keys.iter().map(|key| bind(&intake, &queue, key)));
+        }
+        objects.extend(self.routes().into_iter().map(|key| Object::Route {
+            source: self.exchange.clone(),
+            destination: intake.clone(),
+            key,
+        }));
+        objects
+    }
+
+    fn urgent_keys(&self) -> Vec<String> {
+        let own = "directory.*.intent.urgent".to_owned();
+        self.urgent_bindings.iter().cloned().chain([own]).collect()
+    }
+
+    /// The keys bound from the publishers' exchange, each once.
+    pub fn routes(&self) -> Vec<String> {
+        let keys: std::collections::BTreeSet<&String> =
+            self.bindings.iter().chain(&self.urgent_bindings).collect();
+        keys.into_iter().cloned().collect()
+    }
+
+    fn exchanges(&self, names: &Names) -> Vec<Object> {
+        let unrouted = names.of("unrouted");
+        let exchange =
+            |name: String, kind, arguments, foreign| Object::Exchange { name, kind, arguments, foreign };
+        let alternate = || vec![("alternate-exchange", text(unrouted.clone()))];
+        vec![
+            exchange(self.exchange.clone(), "topic", vec![], true),
+            exchange(unrouted.clone(), "fanout", vec![], false),
+            quorum(unrouted.clone(), NO_LIMIT, vec![]),
+            bind(&unrouted, &unrouted, ""),
+            exchange(names.of("out"), "direct", alternate(), false),
+            exchange(names.of("intake"), "topic", alternate(), false),
+        ]
+    }
+
+    /// 3.10 compares `x-max-age` as a text when a stream is declared again: always the same spelling.
+    fn journal(&self, names: &Names) -> Object {
+        let max_bytes = i64::try_from(self.journal_max_bytes).unwrap_or(i64::MAX);
+        let arguments = vec![
+            ("x-queue-type", text("stream")),
+            ("x-max-age", text(format!("{}s", self.journal_max_age.as_secs()))),
+            ("x-max-length-bytes", Argument::Number(max_bytes)),
+            ("x-stream-max-segment-size-bytes", Argument::Number(SEGMENT_BYTES.min(max_bytes))),
+        ];
+        Object::Queue { name: names.of("journal"), arguments }
+    }
+}
+
+fn bind(source: &str, queue: &str, key: &str) -> Object {
+    Object::Binding { source: source.to_owned(), queue: queue.to_owned(), key: key.to_owned() }
+}
+
+impl Object {
+    /// One line for people.
+    pub fn describe(&self) -> String {
+        let list = |arguments: &[(&str, Argument)]| {
+            let one = |(name, value): &(&str, Argument)| match value {
+                Argument::Text(value) => format!(" {name}={value}"),
+                Argument::Number(value) => format!(" {name}={value}"),
+            };
+            arguments.iter().map(one).collect::<String>()
+        };
+        match self {
+            Object::Exchange { name, kind, arguments, .. } => {
+                format!("exchange {name} ({kind}){}", list(arguments))
+            }
+            Object::Queue { name, arguments } => format!("queue    {name}{}", list(arguments)),
+            Object::Binding { source, queue, key } => format!("binding  {source} -> {queue} [{key}]"),
+            Object::Route { source, destination, key } => {
+                format!("binding  {source} -> {destination} [{key}]")
+            }
+        }
+    }
+
+    /// The command that removes an object which differs, so that the next start declares it anew.
+    fn remedy(&self) -> String {
+        match self {
+            Object::Exchange { name, .. } => {
+                format!(
+                    "rabbitmqctl eval 'rabbit_exchange:delete(rabbit_misc:r(<<\"/\">>, exchange, <<\"{name}\">>), false, <<\"operator\">>).'"
+                )
+            }
+            Object::Queue { name, .. } => format!("rabbitmqctl delete_queue {name} --if-empty"),
+            Object::Binding { .. } | Object::Route { .. } => "rabbitmqctl list_bindings".to_owned(),
+        }
+    }
+}
+
+/// An object that exists with other arguments. It is used as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Its description as it should be.
+    pub wanted: String,
+    /// What the broker says about it.
+    pub found: String,
+    /// How to mend it.
+    pub remedy: String,
+    /// A promise of the relay would break: type, dead-lettering.
+    pub fatal: bool,
+}
+
+/// Declares objects on a connection.
+#[derive(Debug)]
+pub struct Declarer<'a> {
+    options: &'a BrokerOptions,
+    connection: &'a Connection,
+}
+
+impl<'a> Declarer<'a> {
+    /// On this connection.
+    pub fn new(options: &'a BrokerOptions, connection: &'a Connection) -> Self {
+        Self { options, connection }
+    }
+
+    /// Declares everything; what exists with other arguments is reported.
+    pub async fn apply(&self, objects: &[Object]) -> Result<Vec<Difference>, BrokerError> {
+        let mut differences = Vec::new();
+        for object in objects {
+            differences.extend(self.declare(object).await?);
+        }
+        Ok(differences)
+    }
+
+    /// Compares what there is with what there should be, by declaring it passively and again; creates nothing.
+    pub async fn verify(&self, objects: &[Object]) -> Result<Vec<Difference>, BrokerError> {
+        let mut differences = Vec::new();
+        let visible = objects.iter().filter(|o| matches!(o, Object::Exchange { .. } | Object::Queue { .. }));
+        for object in visible {
+            match self.exists(object).await? {
+                true => differences.extend(self.declare(object).await?),
+                false => differences.push(Difference {
+                    wanted: object.describe(),
+                    found: "it does not exist".into(),
+                    remedy: "scim-relay topology apply".into(),
+                    fatal: true,
+                }),
+            }
+        }
+        Ok(differences)
+    }
+
+    /// True if a queue or exchange of that name exists. Bindings can't be seen over AMQP.
+    async fn exists(&self, object: &Object) -> Result<bool, BrokerError> {
+        let channel =
+            self.connection.create_channel().await.map_err(|e| self.options.error("open a channel", e))?;
+        let declared = match object {
+            Object::Exchange { name, .. } => {
+                let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+                channel
+                    .exchange_declare(short(name), ExchangeKind::Topic, options, FieldTable::default())
+                    .await
+            }
+            Object::Queue { name, .. } => {
+                let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+                channel.queue_declare(short(name), options, FieldTable::default()).await.map(drop)
+            }
+            Object::Binding { .. } | Object::Route { .. } => return Ok(true),
+        };
+        match declared {
+            Ok(()) => {
+                // a channel that can't be closed is closed already
+                let _ = channel.close(200, short("done")).await;
+                Ok(true)
+            }
+            Err(error)
+                if error.to_string().contains("NOT_FOUND") || error.to_string().contains("NOT-FOUND") =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(self.options.error(&format!("look for {}", object.describe()), error)),
+        }
+    }
+
+    /// Removes bindings from the publishers' exchange that are not wanted any more.
+    pub async fn unbind(&self, exchange: &str, intake: &str, keys: &[String]) -> Result<(), BrokerError> {
+        let channel =
+            self.connection.create_channel().await.map_err(|e| self.options.error("open a channel", e))?;
+        for key in keys {
+            channel
+                .exchange_unbind(
+                    short(intake),
+                    short(exchange),
+                    short(key),
+                    ExchangeUnbindOptions::default(),
+                    FieldTable::default(),
+                )
+                .await
+                .map_err(|error| self.options.error(&format!("unbind `{key}`"), error))?;
+        }
+        Ok(())
+    }
+
+    /// An error of the broker closes the channel, so each object has its own.
+    async fn declare(&self, object: &Object) -> Result<Option<Difference>, BrokerError> {
+        let channel =
+            self.connection.create_channel().await.map_err(|e| self.options.error("open a channel", e))?;
+        if let Object::Exchange { name, foreign: true, .. } = object {
+            let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+            let declared = channel
+                .exchange_declare(short(name), ExchangeKind::Topic, options, FieldTable::default())
+                .await;
+            if declared.is_ok() {
+                return Ok(None);
+            }
+            let mut own = object.clone();
+            if let Object::Exchange { foreign, .. } = &mut own {
+                *foreign = false;
+            }
+            return Box::pin(self.declare(&own)).await;
+        }
+        let declared = declare_on(&channel, object).await;
+        let closing = channel.close(200, short("done"));
+        match declared {
+            Ok(()) => {
+                // a channel that can't be closed is closed already
+                let _ = closing.await;
+                Ok(None)
+            }
+            Err(error) => self.judge(object, error).map(Some),
+        }
+    }
+
+    fn judge(&self, object: &Object, error: lapin::Error) -> Result<Difference, BrokerError> {
+        let found = error.to_string();
+        if !found.contains("PRECONDITION_FAILED") && !found.contains("PRECONDITION-FAILED") {
+            return Err(self.options.error(&format!("declare {}", object.describe()), error));
+        }
+        let fatal = ["x-queue-type", "x-dead-letter", "'type'", "arg 'durable'"]
+            .iter()
+            .any(|arg| found.contains(arg));
+        Ok(Difference { wanted: object.describe(), found, remedy: object.remedy(), fatal })
+    }
+}
+
+async fn declare_on(channel: &lapin::Channel, object: &Object) -> lapin::Result<()> {
+    match object {
+        Object::Exchange { name, kind, arguments, .. } => {
+            let kind = match *kind {
+                "direct" => ExchangeKind::Direct,
+                "fanout" => ExchangeKind::Fanout,
+                _ => ExchangeKind::Topic,
+            };
+            let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+            channel.exchange_declare(short(name), kind, options, table(arguments)).await
+        }
+        Object::Queue { name, arguments } => {
+            let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+            channel.queue_declare(short(name), options, table(arguments)).await.map(drop)
+        }
+        Object::Binding { source, queue, key } => {
+            let options = QueueBindOptions::default();
+            channel.queue_bind(short(queue), short(source), short(key), options, FieldTable::default()).await
+        }
+        Object::Route { source, destination, key } => {
+            let options = ExchangeBindOptions::default();
+            channel
+                .exchange_bind(short(destination), short(source), short(key), options, FieldTable::default())
+                .await
+        }
+    }
+}
+
+fn table(arguments: &[(&'static str, Argument)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in arguments {
+        let value = match value {
+            Argument::Text(text) => AMQPValue::LongString(text.as_str().into()),
+            Argument::Number(number) => AMQPValue::LongLongInt(*number),
+        };
+        table.insert(short(name), value);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> TopologyOptions {
+        TopologyOptions {
+            target: "t".into(),
+            exchange: "directory.events".into(),
+            bindings: vec!["directory.user.*".into()],
+            urgent_bindings: vec!["directory.user.delete".into()],
+            delivery_limit: 50,
+            delays: vec![Duration::from_secs(1), Duration::from_millis(1500)],
+            journal_max_age: Duration::from_secs(7 * 86_400),
+            journal_max_bytes: 1 << 30,
+            parked_ttl: Duration::from_secs(30 * 86_400),
+        }
+    }
+
+    #[test]
+    fn the_journal_is_bound_before_work() {
+        let objects = options().objects();
+        let at = |queue: &str| {
+            let bound =
+                |o: &Object| matches!(o, Object::Binding { queue: q, key, .. } if q == queue && key == "#");
+            objects.iter().position(bound).unwrap()
+        };
+        assert!(at("scim-relay.t.journal") < at("scim-relay.t.work"));
+    }
+
+    #[test]
+    fn every_quorum_queue_has_a_positive_delivery_limit() {
+        for object in options().objects() {
+            if let Object::Queue { name, arguments } = object {
+                let limit = arguments.iter().find(|(name, _)| *name == "x-delivery-limit");
+                let stream = arguments.contains(&("x-queue-type", text("stream")));
+                assert!(stream || matches!(limit, Some((_, Argument::Number(1..)))), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn rungs_are_named_after_their_seconds() {
+        let rungs = Names::new("t").routes(&options().delays).rungs;
+        assert_eq!(rungs, ["scim-relay.t.retry.1s", "scim-relay.t.retry.1500ms"]);
+    }
+}
