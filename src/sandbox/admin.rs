@@ -1,0 +1,92 @@
+//! `/_sandbox`: what tests look at and change, and `/oauth/token`.
+
+use axum::body::Bytes;
+use axum::http::request::Parts;
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::clock;
+use super::error::{Refusal, ScimType};
+use super::faults::Faults;
+use super::log::Entry;
+use super::provider::Provider;
+use super::schema::Kind;
+use super::view::Projection;
+use super::world::{State, World};
+
+/// Answers a request below `/_sandbox`. `base` is the address of the provider.
+pub fn answer(world: &World, method: &str, path: &str, body: &Bytes, base: &str) -> Answer {
+    match (path, method) {
+        ("/_sandbox/state", "GET") => Answer::json(200, resources(&world.lock().provider, base)),
+        ("/_sandbox/state", "DELETE") => {
+            world.reset();
+            Answer::empty(204)
+        }
+        ("/_sandbox/requests", "GET") => {
+            let entries = world.lock().log.entries();
+            Answer::json(200, json!(entries))
+        }
+        ("/_sandbox/faults", "GET") => Answer::json(200, json!(world.lock().provider.faults)),
+        ("/_sandbox/faults", "PUT") => put_faults(world, body).unwrap_or_else(Answer::from),
+        ("/_sandbox/state" | "/_sandbox/requests" | "/_sandbox/faults", _) => {
+            Refusal::new(405, format!("{method} is not allowed here")).into()
+        }
+        _ => Refusal::not_found(path).into(),
+    }
+}
+
+/// All resources by endpoint, whole.
+fn resources(provider: &Provider, base: &str) -> Value {
+    let view = provider.view(base);
+    let mut all = json!({});
+    for kind in Kind::ALL {
+        let resources = provider.directory.collection(kind).iter();
+        all[kind.endpoint()] = resources.map(|it| view.show(it, &Projection::Default)).collect();
+    }
+    all
+}
+
+fn put_faults(world: &World, body: &Bytes) -> Result<Answer, Refusal> {
+    let document = serde_json::from_slice(body)
+        .map_err(|error| Refusal::of(ScimType::InvalidSyntax, format!("the body is no JSON: {error}")))?;
+    let faults =
+        Faults::from_json(document).map_err(|wrong| Refusal::of(ScimType::InvalidValue, wrong.join("; ")))?;
+    let shown = json!(faults);
+    world.lock().provider.faults = faults;
+    Ok(Answer::json(200, shown))
+}
+
+/// `POST /oauth/token` (RFC 6749 s4.4).
+pub fn token(world: &World, parts: &Parts, body: &Bytes) -> Answer {
+    let now = clock::now();
+    let mut state = world.lock();
+    let number = state.log.begin(Entry {
+        at: now,
+        method: parts.method.to_string(),
+        path: parts.uri.path().to_owned(),
+        status: 0,
+        bytes: body.len(),
+        operations: 0,
+    });
+    let answer = issue(&mut state, parts, body, now);
+    state.log.finish(number, answer.status);
+    answer
+}
+
+fn issue(state: &mut State, parts: &Parts, body: &Bytes, now: jiff::Timestamp) -> Answer {
+    let State { provider: Provider { faults, dice, .. }, auth, .. } = state;
+    if parts.method != "POST" {
+        return Refusal::new(405, "a token is fetched with POST").into();
+    }
+    if dice.hits(faults.rate_token_500) {
+        return Answer::json(500, json!({"error": "server_error"}));
+    }
+    let authorization = parts.headers.get("authorization").and_then(|it| it.to_str().ok());
+    match auth.issue(authorization, body, now, dice) {
+        Ok(token) => Answer::json(200, token).with("cache-control", "no-store"),
+        Err(error) if error.status() == 401 => {
+            Answer::json(401, error.body()).with("www-authenticate", "Basic realm=\"sandbox\"")
+        }
+        Err(error) => Answer::json(error.status(), error.body()),
+    }
+}
