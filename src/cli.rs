@@ -1,0 +1,104 @@
+//! The command line (contract s4).
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Relays directory change events from RabbitMQ into a SCIM service provider.
+#[derive(Debug, Parser)]
+#[command(name = "scim-relay", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// The configuration file.
+    #[arg(long, global = true, env = "SCIM_RELAY_CONFIG", default_value = "relay.toml", value_name = "FILE")]
+    pub config: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Consume, coalesce and flush until SIGTERM or SIGINT.
+    Run,
+    /// Publish events, one JSON document a line, to the exchange. `-` reads standard input.
+    Publish {
+        /// The file, or `-`.
+        file: String,
+    },
+    /// One screen: what is pending, what waits, what is dead.
+    Status(Json),
+    /// The objects in RabbitMQ.
+    Topology {
+        /// What to do with them.
+        #[command(subcommand)]
+        action: TopologyAction,
+    },
+    /// Check configuration, broker, store, token endpoint and target. Writes nothing.
+    Check(Json),
+    /// The configuration's schema or an example of it.
+    Config {
+        /// Which.
+        #[command(subcommand)]
+        what: ConfigWhat,
+    },
+    /// A local SCIM service provider with fault injection, for development.
+    Sandbox(Box<crate::sandbox::SandboxOptions>),
+    /// Completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How a listing is printed.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Json {
+    /// One JSON document a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with the objects in RabbitMQ.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum TopologyAction {
+    /// Print what there should be.
+    Show(Json),
+    /// Declare what is missing.
+    Apply,
+    /// Compare what there is with what there should be.
+    Verify(Json),
+}
+
+/// What to print of the configuration.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum ConfigWhat {
+    /// JSON Schema.
+    Schema,
+    /// A commented example with every key.
+    Example,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, or equal.
+    Done,
+    /// Differences, or some items failed.
+    Differences,
+    /// Usage or configuration.
+    Usage,
+    /// It could not be done.
+    Failed,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Differences => 1,
+            Exit::Usage => 2,
+            Exit::Failed => 3,
+        })
+    }
+}

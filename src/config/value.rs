@@ -1,0 +1,205 @@
+//! Values of keys: parsed once, from TOML or from the text of an environment variable.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use toml::Value;
+use url::Url;
+
+use super::keys::Kind;
+
+/// A parsed value.
+#[derive(Clone, Debug)]
+pub enum Parsed {
+    /// A text, a name, a choice or a path.
+    Text(String),
+    /// An address.
+    Url(Url),
+    /// true or false.
+    Bool(bool),
+    /// A number, or an amount of bytes.
+    Number(u64),
+    /// A time span.
+    Duration(Duration),
+    /// Time spans.
+    Durations(Vec<Duration>),
+    /// Texts.
+    Texts(Vec<String>),
+    /// A secret, loaded.
+    Secret(SecretString),
+}
+
+/// Where secrets come from.
+pub struct Sources<'a> {
+    /// The environment.
+    pub environment: &'a BTreeMap<String, String>,
+    /// Reads a file.
+    pub read: &'a dyn Fn(&str) -> std::io::Result<String>,
+}
+
+/// Parses a TOML value; the error says what is wrong and what would be right.
+pub fn parse(kind: Kind, value: &Value, sources: &Sources<'_>) -> Result<Parsed, String> {
+    match (kind, value) {
+        (Kind::Text | Kind::File, Value::String(text)) if !text.is_empty() => Ok(Parsed::Text(text.clone())),
+        (Kind::Text | Kind::File, _) => Err("must be a text that is not empty".into()),
+        (Kind::Name, Value::String(text)) => name(text),
+        (Kind::Name, _) => Err("must be a text".into()),
+        (Kind::Url(schemes), Value::String(text)) => address(text, schemes),
+        (Kind::Url(_), _) => Err("must be a URL in quotes".into()),
+        (Kind::Bool, Value::Boolean(value)) => Ok(Parsed::Bool(*value)),
+        (Kind::Bool, _) => Err("must be true or false".into()),
+        (Kind::Int(least, most), Value::Integer(number)) => whole(*number, least, most),
+        (Kind::Int(least, most), _) => Err(format!("must be a whole number from {least} to {most}")),
+        (Kind::Bytes(least), Value::String(text)) => bytes(text, least),
+        (Kind::Bytes(least), Value::Integer(number)) => whole(*number, least, u64::MAX >> 1),
+        (Kind::Bytes(_), _) => Err("must be an amount of bytes such as \"1MiB\"".into()),
+        (Kind::Duration(least, most), Value::String(text)) => {
+            duration(text).and_then(|span| within(span, least, most)).map(Parsed::Duration)
+        }
+        (Kind::Duration(..), _) => Err("must be a time span with its unit in quotes, such as \"30s\"".into()),
+        (Kind::Delays, Value::Array(items)) => delays(items),
+        (Kind::Delays, _) => Err("must be a list of time spans such as [\"1s\", \"5s\"]".into()),
+        (Kind::Texts, Value::Array(items)) => texts(items),
+        (Kind::Texts, _) => Err("must be a list of texts".into()),
+        (Kind::Choice(choices), Value::String(text)) if choices.contains(&text.as_str()) => {
+            Ok(Parsed::Text(text.clone()))
+        }
+        (Kind::Choice(choices), _) => Err(format!("must be one of {}", choices.join(", "))),
+        (Kind::Secret, value) => secret(value, sources),
+    }
+}
+
+/// Parses the text of an environment variable: as TOML if it is of the key's type, else as a text.
+pub fn parse_text(kind: Kind, text: &str, sources: &Sources<'_>) -> Result<Parsed, String> {
+    let document: Option<toml::Table> = format!("x = {text}").parse().ok();
+    if let Some(value) = document.as_ref().and_then(|document| document.get("x"))
+        && let Ok(parsed) = parse(kind, value, sources)
+    {
+        return Ok(parsed);
+    }
+    match kind {
+        // it comes from the environment, which is one of the two places where secrets may come from
+        Kind::Secret if !text.trim_start().starts_with('{') => Ok(Parsed::Secret(text.into())),
+        _ => match document.and_then(|mut document| document.remove("x")) {
+            Some(value) if !matches!(kind, Kind::Text | Kind::Name | Kind::Url(_) | Kind::File) => {
+                parse(kind, &value, sources)
+                    .or_else(|_| parse(kind, &Value::String(text.to_owned()), sources))
+            }
+            _ => parse(kind, &Value::String(text.to_owned()), sources),
+        },
+    }
+}
+
+fn name(text: &str) -> Result<Parsed, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match (1..=40).contains(&text.len()) && text.chars().all(good) {
+        true => Ok(Parsed::Text(text.to_owned())),
+        false => {
+            Err("must be 1 to 40 letters, digits, `-` or `_`: it becomes part of queue names and keys".into())
+        }
+    }
+}
+
+fn address(text: &str, schemes: &[&str]) -> Result<Parsed, String> {
+    let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
+    match schemes.contains(&url.scheme()) && url.host_str().is_some_and(|host| !host.is_empty()) {
+        true => Ok(Parsed::Url(url)),
+        false => {
+            Err(format!("must be a URL with a host that begins with {}", schemes.join(":// or ") + "://"))
+        }
+    }
+}
+
+fn whole(number: i64, least: u64, most: u64) -> Result<Parsed, String> {
+    match u64::try_from(number) {
+        Ok(number) if (least..=most).contains(&number) => Ok(Parsed::Number(number)),
+        _ => Err(format!("is {number}, must be a whole number from {least} to {most}")),
+    }
+}
+
+fn bytes(text: &str, least: u64) -> Result<Parsed, String> {
+    let bad = || format!("`{text}` is not an amount of bytes such as \"64KiB\", \"1MiB\" or \"20GiB\"");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().map_err(|_| bad())?;
+    let unit: u64 = match text[digits..].trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        _ => return Err(bad()),
+    };
+    let total = number.checked_mul(unit).filter(|total| i64::try_from(*total).is_ok()).ok_or_else(bad)?;
+    match total >= least {
+        true => Ok(Parsed::Number(total)),
+        false => Err(format!("is {total} bytes, must be at least {least}")),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| format!("`{text}` is not a time span such as \"50ms\", \"30s\", \"15m\" or \"7d\""))
+}
+
+fn within(span: Duration, least: u64, most: u64) -> Result<Duration, String> {
+    let (least, most) = (Duration::from_millis(least), Duration::from_millis(most));
+    match (least..=most).contains(&span) {
+        true => Ok(span),
+        false => {
+            let show = humantime::format_duration;
+            Err(format!("is {}, must be from {} to {}", show(span), show(least), show(most)))
+        }
+    }
+}
+
+fn delays(items: &[Value]) -> Result<Parsed, String> {
+    let mut delays: Vec<Duration> = Vec::new();
+    for item in items {
+        let Value::String(text) = item else {
+            return Err("every delay must be a text such as \"5s\"".into());
+        };
+        let delay = duration(text).and_then(|span| within(span, 10, 30 * 86_400_000))?;
+        if delays.last().is_some_and(|last| *last >= delay) {
+            return Err(format!("delays must increase: `{text}` does not"));
+        }
+        delays.push(delay);
+    }
+    match delays.is_empty() {
+        false => Ok(Parsed::Durations(delays)),
+        true => Err("must hold at least one delay".into()),
+    }
+}
+
+fn texts(items: &[Value]) -> Result<Parsed, String> {
+    let one = |item: &Value| match item {
+        Value::String(text) if !text.is_empty() && text.len() <= 255 => Ok(text.clone()),
+        _ => Err("must hold texts of 1 to 255 bytes only".to_owned()),
+    };
+    items.iter().map(one).collect::<Result<Vec<String>, String>>().map(Parsed::Texts)
+}
+
+fn secret(value: &Value, sources: &Sources<'_>) -> Result<Parsed, String> {
+    let form = "write { env = \"NAME\" } or { file = \"PATH\" }";
+    let Value::Table(table) = value else {
+        return Err(format!("a secret does not stand in the configuration: {form}"));
+    };
+    let text = match (table.get("env"), table.get("file"), table.len()) {
+        (Some(Value::String(name)), None, 1) => match sources.environment.get(name) {
+            Some(text) => text.clone(),
+            None => return Err(format!("the environment variable `{name}` is not set")),
+        },
+        (None, Some(Value::String(path)), 1) => match (sources.read)(path) {
+            Ok(text) => text.trim_end_matches(['\r', '\n']).to_owned(),
+            Err(error) => return Err(format!("the file `{path}` can't be read: {error}")),
+        },
+        _ => return Err(form.to_owned()),
+    };
+    match text.is_empty() {
+        false => Ok(Parsed::Secret(text.into())),
+        true => Err("the secret is empty".into()),
+    }
+}

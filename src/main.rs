@@ -1,0 +1,25 @@
+//! A table of contents: what each command runs.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use scim_relay::app;
+use scim_relay::cli::{Cli, Command, ConfigWhat};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let config = cli.config.as_path();
+    let exit = match cli.command {
+        Command::Run => app::run(config).await,
+        Command::Publish { file } => app::publish(config, &file).await,
+        Command::Status(json) => app::status(config, json).await,
+        Command::Topology { action } => app::topology(config, action).await,
+        Command::Check(json) => app::check(config, json).await,
+        Command::Config { what: ConfigWhat::Schema } => app::config_schema(),
+        Command::Config { what: ConfigWhat::Example } => app::config_example(),
+        Command::Sandbox(options) => app::sandbox(*options).await,
+        Command::Completions { shell } => app::completions(shell),
+    };
+    exit.into()
+}

@@ -1,0 +1,9 @@
+//! Operation: telemetry, metrics, the admin endpoint, shutdown.
+
+pub mod admin;
+pub mod check;
+pub mod clock;
+pub mod metrics;
+pub mod shutdown;
+pub mod status;
+pub mod telemetry;

@@ -1,0 +1,87 @@
+//! `status`: one screen of what is pending, what waits, what is dead.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::broker::connection::BrokerError;
+use crate::broker::inspector::Inspector;
+use crate::broker::topology::Names;
+use crate::core::schedule::{Lane, Millis};
+use crate::pipeline::ports::{Store, StoreError};
+
+/// Why a status could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The broker did not answer, or the topology is not there.
+    #[error("{0}; has `scim-relay topology apply` been run?")]
+    Broker(#[from] BrokerError),
+}
+
+/// What there is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// The target's name.
+    pub target: String,
+    /// Resources in the schedule, per lane.
+    pub pending: BTreeMap<&'static str, u64>,
+    /// Seconds for which the oldest is due, per lane.
+    pub oldest_seconds: BTreeMap<&'static str, f64>,
+    /// Messages ready, per queue.
+    pub queues: BTreeMap<String, u32>,
+}
+
+impl Status {
+    /// Reads it.
+    pub async fn read<S: Store>(
+        target: &str,
+        store: &S,
+        inspector: &Inspector,
+        delays: &[Duration],
+        now: Millis,
+    ) -> Result<Self, StatusError> {
+        let backlog = store.backlog().await?;
+        let count = |lane: Lane| backlog.pending.get(&lane).copied().unwrap_or(0);
+        let age = |lane: Lane| backlog.oldest.get(&lane).map_or(0.0, |at| now.since(*at).as_secs_f64());
+        let names = Names::new(target);
+        let mut queues = BTreeMap::new();
+        for queue in ["work", "urgent", "dead", "parked", "unrouted"] {
+            queues.insert(queue.to_owned(), inspector.ready(&names.of(queue)).await?);
+        }
+        let mut waiting = 0;
+        for delay in delays {
+            waiting += inspector.ready(&names.rung(*delay)).await?;
+        }
+        queues.insert("retry".to_owned(), waiting);
+        Ok(Self {
+            target: target.to_owned(),
+            pending: Lane::ALL.into_iter().map(|lane| (lane.name(), count(lane))).collect(),
+            oldest_seconds: Lane::ALL.into_iter().map(|lane| (lane.name(), age(lane))).collect(),
+            queues,
+        })
+    }
+
+    /// For people.
+    pub fn to_text(&self) -> String {
+        let mut text =
+            format!("target {}\n\n{:<13}{:>10}{:>16}\n", self.target, "lane", "pending", "oldest due");
+        for lane in Lane::ALL {
+            let (count, age) = (self.pending[lane.name()], self.oldest_seconds[lane.name()]);
+            text.push_str(&format!("{:<13}{count:>10}{age:>14.1} s\n", lane.name()));
+        }
+        text.push_str(&format!("\n{:<13}{:>10}\n", "queue", "ready"));
+        for (queue, count) in &self.queues {
+            text.push_str(&format!("{queue:<13}{count:>10}\n"));
+        }
+        text.trim_end().to_owned()
+    }
+
+    /// For programs.
+    pub fn to_json(&self) -> String {
+        serde_json::json!(self).to_string()
+    }
+}
