@@ -1,0 +1,11 @@
+//! The integration tests, one binary.
+
+#![allow(clippy::unwrap_used, reason = "a test that can not go on fails")]
+#![allow(clippy::disallowed_methods, reason = "tests are the outside: they own clocks, processes and tasks")]
+
+mod relay;
+mod scim2_server;
+mod support;
+mod target;
+mod target_tls;
+mod tidy;
