@@ -3,8 +3,12 @@
 mod batch;
 mod commit;
 mod lookup;
+mod reason;
+mod references;
 mod round;
 mod send;
+mod settle;
+mod unsent;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
