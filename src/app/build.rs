@@ -23,7 +23,10 @@ fn pem_text(path: &str) -> Result<String, Failure> {
     String::from_utf8(pem(path)?).map_err(|_| (format!("the file {path} is not PEM"), Exit::Usage))
 }
 
-fn client_pem(tls: &TlsFiles) -> Result<Option<(Vec<u8>, Vec<u8>)>, Failure> {
+/// PEM of a client certificate, and of its key.
+type Identity = (Vec<u8>, Vec<u8>);
+
+fn client_pem(tls: &TlsFiles) -> Result<Option<Identity>, Failure> {
     tls.client.as_ref().map(|(certificate, key)| Ok((pem(certificate)?, pem(key)?))).transpose()
 }
 

@@ -114,7 +114,7 @@ impl Relay {
             let (store, consuming) = (store.clone(), *consuming.borrow());
             Box::pin(async move {
                 let broker = (!consuming).then(|| "not consuming from RabbitMQ".to_owned());
-                let redis = ping(&*store).await.err().map(|error| error.to_string());
+                let redis = ping(&store).await.err().map(|error| error.to_string());
                 broker.into_iter().chain(redis).collect()
             })
         };

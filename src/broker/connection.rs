@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
-use rand::Rng;
+use tokio::time::Instant;
 use url::Url;
 
 /// Seconds between heartbeats: a dead peer is noticed after two of them.
@@ -95,17 +96,15 @@ impl BrokerOptions {
     }
 }
 
-/// Waits between attempts: doubling, with full jitter.
-#[derive(Debug, Default)]
-pub(super) struct Backoff(u32);
+/// Waits between attempts, without end: doubling, with jitter.
+pub(super) fn backoff() -> impl Iterator<Item = Duration> + Send {
+    let (first, longest) = BACKOFF;
+    let builder = ExponentialBuilder::default().with_min_delay(first).with_max_delay(longest);
+    builder.without_max_times().with_jitter().build()
+}
 
-impl Backoff {
-    /// The next wait.
-    pub fn next(&mut self) -> Duration {
-        let (first, longest) = BACKOFF;
-        let most = first.saturating_mul(1 << self.0.min(8)).min(longest);
-        self.0 = self.0.saturating_add(1);
-        let factor: f64 = rand::rng().random_range(0.5..1.0);
-        most.mul_f64(factor)
-    }
+/// The one place of the broker that reads the monotonic clock.
+#[expect(clippy::disallowed_methods, reason = "liveness and publish timeouts are instants of the runtime")]
+pub(super) fn now() -> Instant {
+    Instant::now()
 }

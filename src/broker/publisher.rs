@@ -6,9 +6,8 @@ use std::time::Duration;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, Connection};
 use tokio::sync::{Mutex, Semaphore};
-use tokio::time::Instant;
 
-use super::connection::{Backoff, BrokerError, BrokerOptions};
+use super::connection::{BrokerError, BrokerOptions, backoff, now};
 use super::message::{properties, short};
 use crate::pipeline::ports::{Message, PublishError, Publisher};
 
@@ -97,8 +96,8 @@ impl AmqpPublisher {
             reason,
         };
         let _permit = self.outstanding.acquire().await.map_err(|error| failed(error.to_string()))?;
-        let deadline = Instant::now() + PUBLISH_TIMEOUT;
-        let mut backoff = Backoff::default();
+        let deadline = now() + PUBLISH_TIMEOUT;
+        let mut waits = backoff();
         loop {
             let attempt = async {
                 let session = self.session().await.map_err(|error| error.to_string())?;
@@ -115,8 +114,8 @@ impl AmqpPublisher {
                 Ok(Err(reason)) => reason,
                 Err(_) => return Err(failed(format!("no confirm within {} s", PUBLISH_TIMEOUT.as_secs()))),
             };
-            let wait = backoff.next();
-            if Instant::now() + wait >= deadline {
+            let wait = waits.next().unwrap_or(PUBLISH_TIMEOUT);
+            if now() + wait >= deadline {
                 return Err(failed(reason));
             }
             tracing::debug!(reason, "a publish is repeated");

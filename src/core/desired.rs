@@ -612,7 +612,7 @@ mod tests {
         let kind = prop::sample::select(vec!["put", "patch", "patch", "delete"]);
         (kind, paths, any::<bool>()).prop_map(move |(kind, paths, remove)| {
             let value = |path: &str| match path {
-                "active" => json!(n % 2 == 0),
+                "active" => json!(n.is_multiple_of(2)),
                 "name" => json!({"givenName": format!("n{n}"), "familyName": "f"}),
                 "emails" => {
                     json!([{"type": "work", "value": format!("w{n}")}, {"type": "home", "value": "h"}])

@@ -23,8 +23,8 @@ pub(super) fn delta(key: &ResourceKey, data: Value, revision: &Revision) -> Resu
     let Value::Object(resource) = data else {
         return Err(Refusal::decode("`data` of a put is not an object"));
     };
-    let mut delta = Delta::default();
-    delta.lifecycle = Lifecycle { put: Some(revision.clone()), deleted: None };
+    let lifecycle = Lifecycle { put: Some(revision.clone()), deleted: None };
+    let mut delta = Delta { lifecycle, ..Delta::default() };
     for (path, value) in attributes(resource)? {
         if path.schema.is_none() && path.attribute == "externalId" {
             check_external_id(key, &value)?;

@@ -55,7 +55,7 @@ pub struct Intake<S, P> {
 
 /// What one delivery says.
 enum Said {
-    Change(Change),
+    Change(Box<Change>),
     Verdict(crate::decode::verdict::Verdict),
     Refused(Refusal),
     Nothing,
@@ -154,7 +154,7 @@ impl<S: Store, P: Publisher> Intake<S, P> {
         for delivery in group {
             match self.decode(delivery, now) {
                 Said::Change(change) => {
-                    let pieces = pieces(change).into_iter().map(|piece| (piece, delivery.source));
+                    let pieces = pieces(*change).into_iter().map(|piece| (piece, delivery.source));
                     for (piece, source) in pieces {
                         changes.entry(piece.key.clone()).or_default().push((piece, source));
                     }
@@ -191,7 +191,7 @@ impl<S: Store, P: Publisher> Intake<S, P> {
             max_clock_skew: self.settings.max_clock_skew,
         };
         let (format, said) = match decode(&input, &limits, now) {
-            Decoded::Change(change) => ("cloudevents", Said::Change(*change)),
+            Decoded::Change(change) => ("cloudevents", Said::Change(change)),
             Decoded::Verdict(verdict) => ("cloudevents", Said::Verdict(verdict)),
             Decoded::Ignored => ("ignored", Said::Nothing),
             Decoded::Refused(refusal) => ("undecodable", Said::Refused(refusal)),

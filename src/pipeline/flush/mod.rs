@@ -10,7 +10,8 @@ mod send;
 mod settle;
 mod unsent;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -68,10 +69,8 @@ struct Learnt {
     empty: BTreeSet<ResourceType>,
     /// References looked up in vain, and when.
     absent: BTreeMap<String, Millis>,
-    /// Resources that this process is working on.
-    in_flight: BTreeSet<ResourceKey>,
-    /// Until when the leases of this process certainly hold.
-    leased_until: Option<Instant>,
+    /// Resources that this process is working on, and until when their leases certainly hold.
+    in_flight: BTreeMap<ResourceKey, Option<Instant>>,
 }
 
 /// The flush of one process.
@@ -115,7 +114,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         // deprovisioning waits behind nothing: one request is always left for it
         let urgent = Arc::new(Semaphore::new(1));
         let mut batches = JoinSet::new();
-        let renewing = tokio::spawn(self.clone().renew_leases(stop.clone()));
+        let mut renewing = JoinSet::new();
+        renewing.spawn(self.clone().renew_leases());
         while !stop.is_cancelled() {
             while let Some(done) = batches.try_join_next() {
                 raise(done);
@@ -125,12 +125,12 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 () = stop.cancelled() => {}
                 () = self.rest(pace) => {}
                 Some(done) = batches.join_next(), if !batches.is_empty() => raise(done),
+                Some(done) = renewing.join_next() => raise(done),
             }
         }
         while let Some(done) = batches.join_next().await {
             raise(done);
         }
-        renewing.abort();
     }
 
     /// Starts what can be started now; says when to look again.
@@ -220,7 +220,11 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
 
     fn engage(&self, keys: impl Iterator<Item = ResourceKey>) -> Vec<ResourceKey> {
         let mut learnt = self.learnt();
-        keys.filter(|key| learnt.in_flight.insert(key.clone())).collect()
+        let mut engage = |key: &ResourceKey| match learnt.in_flight.entry(key.clone()) {
+            Entry::Vacant(vacant) => vacant.insert(None).is_none(),
+            Entry::Occupied(_) => false,
+        };
+        keys.filter(|key| engage(key)).collect()
     }
 
     fn disengage(&self, keys: &[ResourceKey]) {
@@ -344,29 +348,39 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     }
 
     /// Renews the leases of everything in flight, well before they end.
-    async fn renew_leases(self: Arc<Self>, stop: CancellationToken) {
+    async fn renew_leases(self: Arc<Self>) {
         let mut tick = tokio::time::interval(LEASE / 4);
         loop {
             tick.tick().await;
-            let held: Vec<ResourceKey> = self.learnt().in_flight.iter().cloned().collect();
+            let held: Vec<ResourceKey> = self.learnt().in_flight.keys().cloned().collect();
             if held.is_empty() {
-                if stop.is_cancelled() {
-                    return;
-                }
                 continue;
             }
-            match self.lease(&held).await {
-                Ok(until) => self.learnt().leased_until = Some(until),
-                Err(error) => tracing::warn!(%error, resources = held.len(), "leases could not be renewed"),
+            if let Err(error) = self.lease(&held).await {
+                tracing::warn!(%error, resources = held.len(), "leases could not be renewed");
             }
         }
     }
 
-    /// Leases these resources; says until when that certainly holds.
-    async fn lease(&self, keys: &[ResourceKey]) -> Result<Instant, StoreError> {
-        let from = Instant::now();
+    /// Leases these resources, and remembers until when that certainly holds.
+    async fn lease(&self, keys: &[ResourceKey]) -> Result<(), StoreError> {
+        let until = now() + LEASE;
         self.store.renew(&self.owner, keys, self.clock.now(), LEASE).await?;
-        Ok(from + LEASE)
+        let mut learnt = self.learnt();
+        for key in keys {
+            if let Some(held) = learnt.in_flight.get_mut(key) {
+                *held = Some(held.map_or(until, |held| held.max(until)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Until when the leases of all these resources certainly hold.
+    fn leased_until(&self, keys: &[ResourceKey]) -> Instant {
+        let learnt = self.learnt();
+        // one without a lease counts as one that has ended
+        let until = keys.iter().map(|key| learnt.in_flight.get(key).copied().flatten()).min();
+        until.flatten().unwrap_or_else(now)
     }
 
     /// Puts resources back into the schedule without having looked at them.
@@ -378,6 +392,15 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             tracing::warn!(%error, resources = keys.len(), "resources could not be postponed");
         }
     }
+}
+
+/// The one place of the pipeline that reads the monotonic clock, by which leases are measured.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "deadlines are instants of the runtime, paused with it in tests"
+)]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// When to look again.

@@ -234,11 +234,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             return Ok(Vec::new());
         }
         let keys: Vec<ResourceKey> = ready.iter().map(|(key, _)| key.clone()).collect();
-        let until = self.lease(&keys).await?;
-        {
-            let mut learnt = self.learnt();
-            learnt.leased_until = Some(learnt.leased_until.map_or(until, |held| held.max(until)));
-        }
+        self.lease(&keys).await?;
         let (mut claims, mut swaps) = (Vec::new(), Vec::new());
         for (key, ready) in ready {
             let Some(mut item) = items.remove(&key) else { continue };
