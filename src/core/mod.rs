@@ -8,6 +8,7 @@ pub mod disposition;
 pub mod gap;
 pub mod health;
 pub mod letter;
+pub mod mark;
 pub mod matching;
 pub mod operation;
 pub mod outcome;

@@ -210,8 +210,8 @@ fn body(
 ) -> Result<Decoded, Refusal> {
     let first_seen = input.timestamp.unwrap_or(now);
     match verb {
-        Verb::Intent => return intent::decode(envelope, input.attempt, first_seen),
-        Verb::Verdict => return verdict::decode(envelope),
+        Verb::Intent => return intent::decode(envelope, input, first_seen),
+        Verb::Verdict => return verdict::decode(envelope, input.round.unwrap_or(0)),
         Verb::Put | Verb::Patch | Verb::Delete | Verb::Activate | Verb::Deactivate => {}
     }
     let Some(revision) = envelope.revision else {
@@ -229,7 +229,8 @@ fn body(
         Verb::Intent | Verb::Verdict => Delta::default(),
     };
     let Envelope { id, key, .. } = envelope;
-    let change = Change { key, delta, origin: Origin::Publisher, event_id: id, first_seen, attempt: 0 };
+    let change =
+        Change { key, delta, origin: Origin::Publisher, event_id: id, first_seen, attempt: 0, round: None };
     Ok(Decoded::Change(Box::new(change)))
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::cloudevent::Envelope;
-use super::{Decoded, Refusal};
+use super::{Decoded, Input, Refusal};
 use crate::core::change::{Change, Delta, Lifecycle, MemberRegister, Origin, Register};
 use crate::core::path::Path;
 use crate::core::resource::ResourceKey;
@@ -35,7 +35,7 @@ pub fn timestamp(at: Millis) -> jiff::Timestamp {
     jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
 }
 
-pub(super) fn decode(envelope: Envelope, attempt: u32, received: Millis) -> Result<Decoded, Refusal> {
+pub(super) fn decode(envelope: Envelope, input: &Input<'_>, received: Millis) -> Result<Decoded, Refusal> {
     let body: Body = serde_json::from_value(envelope.data)
         .map_err(|error| Refusal::decode(format!("not an intent: {}", without_values(&error))))?;
     if body.origin == Origin::Publisher {
@@ -51,7 +51,8 @@ pub(super) fn decode(envelope: Envelope, attempt: u32, received: Millis) -> Resu
         origin: body.origin,
         event_id: envelope.id,
         first_seen,
-        attempt,
+        attempt: input.attempt,
+        round: input.round,
     };
     Ok(Decoded::Change(Box::new(change)))
 }

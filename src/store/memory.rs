@@ -178,7 +178,7 @@ impl Store for MemoryStore {
         let mut state = self.state();
         for (key, due) in groups {
             if let Some(entry) = state.records.get_mut(key).and_then(|held| held.members.get_mut(member)) {
-                entry.dirty = !entry.dead;
+                entry.dirty = entry.mark.is_wanted();
             }
             state.touch(key, *due);
         }

@@ -58,7 +58,10 @@ pub(super) struct Ready {
 impl Item {
     /// The values of this resource's references that are to be resolved.
     pub fn references(&self) -> Vec<String> {
-        let wanted = self.entries.iter().filter(|(_, entry)| self.record.wants_member(entry) && !entry.dead);
+        let wanted = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| self.record.wants_member(entry) && entry.mark.is_wanted());
         wanted.map(|(value, _)| value.clone()).chain(crate::core::gap::references(&self.record)).collect()
     }
 

@@ -134,10 +134,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 return swap_of(item, record, entries);
             }
             Change::Buried { intent } => {
-                let buried = settle::buried(&record, intent);
-                let members: Vec<_> =
-                    intent.members.iter().map(|m| (m.value.clone(), m.revision.clone())).collect();
-                settle::bury(&mut record, &mut entries, &buried, &members);
+                let (words, round) = (settle::words(&record, intent), settle::round(&record, &entries));
+                settle::bury(&mut record, &mut entries, &words, round);
             }
         }
         self.reschedule(item, ready, &mut record, change, now.plus(wait));
