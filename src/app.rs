@@ -119,6 +119,7 @@ fn redis_options(config: &Config) -> Result<RedisOptions, Failure> {
         target: config.target.name.clone(),
         ca_pem: config.redis.tls.ca.as_deref().map(pem).transpose()?,
         client_pem: client_pem(&config.redis.tls)?,
+        unique: ulid,
     })
 }
 
