@@ -113,6 +113,9 @@ pub struct Backlog {
     pub oldest: BTreeMap<Lane, Millis>,
 }
 
+/// A page of a group's ledger: entries by member value, and the cursor of the next page, none at the end.
+pub type LedgerPage = (Vec<(String, MemberEntry)>, Option<u64>);
+
 /// State that is quick to rebuild. All writes are idempotent when executed twice.
 pub trait Store: Send + Sync + 'static {
     /// Loads records, in the order asked.
@@ -128,12 +131,12 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(String, MemberEntry)>, StoreError>> + Send;
 
-    /// A page of a group's ledger: entries and the next cursor, none at the end. Entries may repeat.
+    /// A page of a group's ledger, from cursor 0 on. Entries may repeat.
     fn scan_members(
         &self,
         key: &ResourceKey,
         cursor: u64,
-    ) -> impl Future<Output = Result<(Vec<(String, MemberEntry)>, Option<u64>), StoreError>> + Send;
+    ) -> impl Future<Output = Result<LedgerPage, StoreError>> + Send;
 
     /// Takes up to `limit` resources that are due in one of `lanes` at `now`, first lanes first, and moves them to
     /// `now + hold`, so that nobody else takes them before; if their holder dies they come back.
