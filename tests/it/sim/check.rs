@@ -14,8 +14,7 @@ use super::letters::Home;
 use super::model::{Expected, Life, Word};
 
 /// The whole attributes that events write.
-const VOCABULARY: [&str; 7] =
-    ["userName", "displayName", "title", "name", "emails", DEPARTMENT, MANAGER];
+const VOCABULARY: [&str; 7] = ["userName", "displayName", "title", "name", "emails", DEPARTMENT, MANAGER];
 
 /// What somebody else wrote, and must stay: attributes by target id, and members.
 #[derive(Clone, Debug, Default)]
@@ -57,7 +56,9 @@ impl Check<'_> {
             self.note(key, format_args!("exists {} times", found.len()));
         }
         match (expected.life, found.first()) {
-            (Life::Deleted, found) if home.deleted < expected.since => self.deleted(key, found.map(|(_, s)| *s)),
+            (Life::Deleted, found) if home.deleted < expected.since => {
+                self.deleted(key, found.map(|(_, s)| *s))
+            }
             (Life::Deleted, _) => {}
             (Life::Alive | Life::Unborn, Some((_, stored))) => self.present(key, expected, home, stored),
             (Life::Alive | Life::Unborn, None) => self.missing(key, expected, home),
@@ -84,7 +85,10 @@ impl Check<'_> {
     fn missing(&mut self, key: &ResourceKey, expected: &Expected, home: &Home) {
         for (path, word) in &expected.attributes {
             if word.value.is_some() && !home.has(path, word.seq) {
-                self.note(key, format_args!("is missing, and `{path}` of event {} is in no letter", word.seq));
+                self.note(
+                    key,
+                    format_args!("is missing, and `{path}` of event {} is in no letter", word.seq),
+                );
             }
         }
         // what exists nowhere is inactive
@@ -166,7 +170,9 @@ impl Check<'_> {
             let held = home.has_member(member, word.seq);
             match self.user_id(member).cloned() {
                 Some(id) if actual.contains(&id) || held => drop(allowed.insert(id)),
-                Some(id) => self.note(key, format_args!("lacks member {member} ({id}) of event {}", word.seq)),
+                Some(id) => {
+                    self.note(key, format_args!("lacks member {member} ({id}) of event {}", word.seq))
+                }
                 None if held || self.is_void(member) => {}
                 None => self.note(key, format_args!("member {member} is neither there nor in a letter")),
             }

@@ -107,7 +107,9 @@ impl Directory {
         let kind = operation.kind();
         let id = match &operation.write {
             Write::Create { .. } => return self.create(kind, body),
-            Write::Patch { id, .. } | Write::Put { id, .. } | Write::Delete { id, .. } => id.as_str().to_owned(),
+            Write::Patch { id, .. } | Write::Put { id, .. } | Write::Delete { id, .. } => {
+                id.as_str().to_owned()
+            }
         };
         let stored = self.stored.get(&id).filter(|stored| stored.kind == kind);
         let stored = stored.ok_or_else(|| refusal(404, ""))?.clone();
@@ -121,8 +123,10 @@ impl Directory {
             Write::Create { .. } | Write::Patch { .. } | Write::Put { .. } => {}
         }
         let new = match &operation.write {
-            Write::Patch { .. } => scim_patch::patched(stored.body.clone(), &body, self.habits.strict_members)
-                .map_err(|Refused(scim_type)| refusal(400, scim_type))?,
+            Write::Patch { .. } => {
+                scim_patch::patched(stored.body.clone(), &body, self.habits.strict_members)
+                    .map_err(|Refused(scim_type)| refusal(400, scim_type))?
+            }
             _ => writable(body),
         };
         self.check_unique(kind, &new, Some(&id))?;
@@ -156,7 +160,12 @@ impl Directory {
         }
     }
 
-    fn check_unique(&self, kind: ResourceType, body: &Map<String, Value>, own: Option<&str>) -> Result<(), Answer> {
+    fn check_unique(
+        &self,
+        kind: ResourceType,
+        body: &Map<String, Value>,
+        own: Option<&str>,
+    ) -> Result<(), Answer> {
         let name = body.get("userName").and_then(Value::as_str).map(str::to_lowercase);
         let taken = |(id, stored): (&String, &Stored)| {
             Some(id.as_str()) != own && stored.text("userName").map(str::to_lowercase) == name

@@ -31,7 +31,11 @@ pub enum Part {
 #[derive(Clone, Debug)]
 pub enum Said {
     /// Whole attributes by path, `active` and `members` apart.
-    Put { attributes: Vec<(&'static str, Value)>, active: Option<bool>, members: Option<Vec<String>> },
+    Put {
+        attributes: Vec<(&'static str, Value)>,
+        active: Option<bool>,
+        members: Option<Vec<String>>,
+    },
     Patch(Vec<Part>),
     Delete,
     Activate,
@@ -59,7 +63,9 @@ impl Event {
     /// As published to the publishers' exchange.
     pub fn message(&self) -> Message {
         let (verb, data) = match &self.said {
-            Said::Put { attributes, active, members } => ("put", put(attributes, *active, members.as_deref())),
+            Said::Put { attributes, active, members } => {
+                ("put", put(attributes, *active, members.as_deref()))
+            }
             Said::Patch(parts) => {
                 ("patch", json!({ "Operations": parts.iter().map(operation).collect::<Vec<_>>() }))
             }

@@ -11,7 +11,9 @@ mod letters;
 mod model;
 mod properties;
 mod replica;
+mod scenario;
 mod scim_patch;
+
 mod store;
 mod story;
 mod target;

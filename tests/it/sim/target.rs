@@ -163,7 +163,12 @@ impl SimTarget {
     }
 
     /// Processes the operations in a task of its own, after `delay`.
-    fn process(&self, operations: &[Operation], in_bulk: bool, delay: Duration) -> oneshot::Receiver<Vec<Answer>> {
+    fn process(
+        &self,
+        operations: &[Operation],
+        in_bulk: bool,
+        delay: Duration,
+    ) -> oneshot::Receiver<Vec<Answer>> {
         let (answered, answer) = oneshot::channel();
         let (target, operations) = (self.clone(), operations.to_vec());
         tokio::spawn(async move {

@@ -145,7 +145,11 @@ impl World {
             let backlog = self.parts.store.memory.backlog().await.unwrap();
             let idle = self.parts.broker.is_empty() && backlog.pending.is_empty();
             quiet = if idle { quiet + 1 } else { 0 };
-            assert!(began.elapsed() < PATIENCE, "no rest: {backlog:?}, {} dead letters", self.parts.broker.dead().len());
+            assert!(
+                began.elapsed() < PATIENCE,
+                "no rest: {backlog:?}, {} dead letters",
+                self.parts.broker.dead().len()
+            );
         }
     }
 
