@@ -16,7 +16,7 @@ use super::outcome::Answer;
 use super::path::Path;
 use super::plan::{Purpose, Sent};
 use super::record::{Claim, MemberEntry, Record, Trouble, WaitReason, Waiting};
-use super::resource::{ResourceKey, TargetId};
+use super::resource::{ResourceKey, ResourceType, TargetId};
 use super::schedule::Millis;
 
 /// Ledger entries by member value.
@@ -68,9 +68,11 @@ pub fn applied(
     match sent.purpose {
         Purpose::Create => match &answer.id {
             Some(id) => {
+                // what was merged meanwhile took ledger entries of an earlier incarnation for written; a first one has none
+                let scan = record.scan_members || record.incarnation > 0;
                 record.know_target(operation.kind(), id.clone());
                 record.applied = Some(Applied { leaves: resolved(sent, ids), parts: sent.parts.clone() });
-                record.scan_members = false;
+                record.scan_members = scan && operation.kind() == ResourceType::Group;
             }
             None => record.verify = true,
         },

@@ -79,6 +79,7 @@ impl<S: Store, P: Publisher> Intake<S, P> {
     pub async fn run<C: Consumer>(self, mut consumer: C, stop: CancellationToken) {
         loop {
             let batch = tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 batch = self.next(&mut consumer) => batch,
             };
@@ -129,6 +130,7 @@ impl<S: Store, P: Publisher> Intake<S, P> {
             while let Err(error) = self.merge(&group).await {
                 tracing::warn!(%error, deliveries = group.len(), "intake waits");
                 tokio::select! {
+                    biased;
                     () = stop.cancelled() => return false,
                     () = tokio::time::sleep(wait) => {}
                 }

@@ -5,6 +5,7 @@
 
 mod relay;
 mod scim2_server;
+mod sim;
 mod support;
 mod target;
 mod target_tls;
