@@ -115,7 +115,8 @@ impl Item {
 
     /// Members were added to a group that was never `put`: there is a gap although no attribute says so.
     fn has_members_without_base(&self) -> bool {
-        let waiting = |entry: &MemberEntry| entry.dirty && !entry.dead && self.record.wants_member(entry);
+        let waiting =
+            |entry: &MemberEntry| entry.dirty && entry.mark.is_wanted() && self.record.wants_member(entry);
         self.record.desired.presence() == Presence::Unborn && self.entries.values().any(waiting)
     }
 
