@@ -5,6 +5,7 @@ pub mod canonical;
 pub mod change;
 pub mod desired;
 pub mod disposition;
+pub mod foresee;
 pub mod gap;
 pub mod health;
 pub mod letter;
