@@ -192,7 +192,8 @@ impl Record {
         entry.revision = new.revision.clone();
         entry.present = new.present;
         entry.dead = false;
-        entry.dirty = self.is_dirty(&entry);
+        // dirty already: its user may have got another id
+        entry.dirty |= self.is_dirty(&entry);
         (Merged::New, Some(entry))
     }
 

@@ -128,8 +128,12 @@ fn commit_members(record: &Record, entries: &mut Entries, sent: &Sent, ids: &BTr
             entry.maybe = entry.maybe.take().filter(|maybe| maybe != id);
         }
     }
-    for entry in entries.values_mut() {
-        entry.dirty = record.is_dirty(entry);
+    let named = |value: &String| {
+        sent.added.iter().any(|(added, _)| added == value) || sent.dropped.iter().any(|(out, _)| out == value)
+    };
+    for (value, entry) in entries {
+        // an entry that this write does not name may be dirty because its user got another id
+        entry.dirty = record.is_dirty(entry) || (entry.dirty && !named(value));
     }
 }
 

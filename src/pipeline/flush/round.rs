@@ -133,8 +133,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                     && applied.is_none()
                     && maybe.is_none()
                     && floor.is_some_and(|floor| entry.revision < *floor);
-                let stale = entry.dirty != dirty;
-                entry.dirty = dirty;
+                let stale = dirty && !entry.dirty;
+                entry.dirty |= dirty;
                 (forgotten || stale).then(|| (value, (!forgotten).then_some(entry)))
             });
             let members: Vec<_> = changed.collect();
