@@ -221,6 +221,14 @@ impl Record {
         maybe.is_some() || self.wants_member(entry) != applied.is_some()
     }
 
+    /// True if this ledger entry says nothing any more: a floor hides it, and nothing of it is at the target, nor comes
+    /// there with a create whose outcome is not known yet.
+    pub fn can_forget(&self, entry: &MemberEntry) -> bool {
+        let ahead = entry.incarnation >= self.incarnation;
+        let written = ahead && (entry.applied.is_some() || entry.maybe.is_some());
+        !written && self.desired.member_floor().is_some_and(|floor| entry.revision < *floor)
+    }
+
     /// Forgets the target's resource: deleted there, or never what we thought.
     pub fn forget_target(&mut self) {
         self.id = None;
