@@ -157,7 +157,10 @@ pub fn adopt(
     answer: &Answer,
     etags: bool,
 ) {
+    // what a create sent is ours, although its answer and with it the id were lost
+    let sent = std::mem::take(&mut record.maybe_ours);
     record.know_target(key.kind, id);
+    record.maybe_ours = sent;
     observe(record, live, answer, etags);
 }
 

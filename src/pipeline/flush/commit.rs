@@ -112,6 +112,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             Change::Exists => {
                 record.claim = None;
                 record.verify = true;
+                record.maybe_ours.clear();
                 self.remember(&mut record, Class::Uniqueness, now);
             }
             Change::Conflict => drop(settle::conflicted(&mut record, now)),

@@ -93,7 +93,7 @@ impl Check<'_> {
         }
         // what exists nowhere is inactive
         if let Some(active) = &expected.active
-            && (active.value || expected.life == Life::Alive)
+            && active.value
             && !home.has("active", active.seq)
             && home.put < active.seq
         {
