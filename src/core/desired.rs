@@ -138,14 +138,16 @@ impl Desired {
         self.registers = registers.into_iter().filter(|(path, held)| visible(path, held)).collect();
     }
 
-    /// What the source wants to exist. A dead `put` revives nothing. A dead `delete` removes nothing, but what it hid is
-    /// forgotten, so that only newer changes count.
+    /// What the source wants to exist. A dead `put` revives nothing, and the `delete` before it counts no more: what is
+    /// said later waits for a base. A dead `delete` removes nothing, but what it hid is forgotten, so that only newer
+    /// changes count.
     pub fn presence(&self) -> Presence {
         match (&self.put, &self.deleted) {
-            (Some(put), deleted)
-                if put.mark.is_wanted() && deleted.as_ref().is_none_or(|d| put.revision > d.revision) =>
-            {
-                Presence::Alive
+            (Some(put), deleted) if deleted.as_ref().is_none_or(|d| put.revision > d.revision) => {
+                match put.mark.is_wanted() {
+                    true => Presence::Alive,
+                    false => Presence::Unborn,
+                }
             }
             (_, Some(deleted)) if deleted.mark.is_wanted() => Presence::Deleted,
             _ => Presence::Unborn,
@@ -599,6 +601,14 @@ mod tests {
         let mut desired = merged(&[put(3, vec![set("title", json!("x"), 3)]), delete(5)]);
         desired.mark(&Words { deleted: Some(rev(5)), ..Words::default() }, DEAD);
         assert_eq!((desired.presence(), desired.attributes().len()), (Presence::Unborn, 0));
+    }
+
+    #[test]
+    fn a_dead_put_leaves_later_patches_without_a_base_whatever_was_deleted_before() {
+        let mut desired = merged(&[delete(3), put(5, vec![set("title", json!("x"), 5)])]);
+        desired.bury(&Buried { put: Some(rev(5)), ..Buried::default() });
+        desired.merge(&patch(vec![set("title", json!("y"), 6)]), Origin::Publisher);
+        assert_eq!(desired.presence(), Presence::Unborn);
     }
 
     #[test]

@@ -198,7 +198,8 @@ impl Record {
         };
         entry.revision = new.revision.clone();
         entry.present = new.present;
-        entry.dirty = self.is_dirty(&entry);
+        // dirty already: its user may have got another id
+        entry.dirty |= self.is_dirty(&entry);
         (Merged::New, Some(entry))
     }
 
@@ -224,6 +225,14 @@ impl Record {
         }
         let (applied, maybe) = entry.written(self.incarnation);
         maybe.is_some() || self.wants_member(entry) != applied.is_some()
+    }
+
+    /// True if this ledger entry says nothing any more: a floor hides it, and nothing of it is at the target, nor comes
+    /// there with a create whose outcome is not known yet.
+    pub fn can_forget(&self, entry: &MemberEntry) -> bool {
+        let ahead = entry.incarnation >= self.incarnation;
+        let written = ahead && (entry.applied.is_some() || entry.maybe.is_some());
+        !written && self.desired.member_floor().is_some_and(|floor| entry.revision < *floor)
     }
 
     /// Forgets the target's resource: deleted there, or never what we thought.

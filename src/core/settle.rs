@@ -129,8 +129,12 @@ fn commit_members(record: &Record, entries: &mut Entries, sent: &Sent, ids: &BTr
             entry.maybe = entry.maybe.take().filter(|maybe| maybe != id);
         }
     }
-    for entry in entries.values_mut() {
-        entry.dirty = record.is_dirty(entry);
+    let named = |value: &String| {
+        sent.added.iter().any(|(added, _)| added == value) || sent.dropped.iter().any(|(out, _)| out == value)
+    };
+    for (value, entry) in entries {
+        // an entry that this write does not name may be dirty because its user got another id
+        entry.dirty = record.is_dirty(entry) || (entry.dirty && !named(value));
     }
 }
 
@@ -154,7 +158,10 @@ pub fn adopt(
     answer: &Answer,
     etags: bool,
 ) {
+    // what a create sent is ours, although its answer and with it the id were lost
+    let sent = std::mem::take(&mut record.maybe_ours);
     record.know_target(key.kind, id);
+    record.maybe_ours = sent;
     observe(record, live, answer, etags);
 }
 

@@ -125,16 +125,11 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             let (page, next) = self.store.scan_members(&item.key, at).await?;
             cursor = next;
             let record = &item.record;
-            let floor = record.desired.member_floor();
             let changed = page.into_iter().filter_map(|(value, mut entry)| {
                 let dirty = record.is_dirty(&entry);
-                let (applied, maybe) = entry.written(record.incarnation);
-                let forgotten = !dirty
-                    && applied.is_none()
-                    && maybe.is_none()
-                    && floor.is_some_and(|floor| entry.revision < *floor);
-                let stale = entry.dirty != dirty;
-                entry.dirty = dirty;
+                let forgotten = record.can_forget(&entry);
+                let stale = dirty && !entry.dirty;
+                entry.dirty |= dirty;
                 (forgotten || stale).then(|| (value, (!forgotten).then_some(entry)))
             });
             let members: Vec<_> = changed.collect();

@@ -93,7 +93,7 @@ impl Check<'_> {
         }
         // what exists nowhere is inactive
         if let Some(active) = &expected.active
-            && (active.value || expected.life == Life::Alive)
+            && active.value
             && !home.has("active", active.seq)
             && home.put < active.seq
         {
@@ -146,10 +146,14 @@ impl Check<'_> {
         self.directory.with_external_id(ResourceType::User, name).first().map(|(id, _)| *id)
     }
 
-    /// A reference to what is deleted, and not there any more, is nobody's.
+    /// A reference to what is deleted, and not there any more, is nobody's; one to what a letter holds comes with it.
     fn is_void(&self, name: &str) -> bool {
         let key = super::events::user(name);
-        self.user_id(name).is_none() && self.expected.get(&key).is_some_and(|e| e.life == Life::Deleted)
+        let Some(user) = self.expected.get(&key).filter(|_| self.user_id(name).is_none()) else {
+            return false;
+        };
+        let in_letter = self.homes.get(&key).is_some_and(|home| home.put >= user.since);
+        user.life == Life::Deleted || (user.life == Life::Alive && in_letter)
     }
 
     fn manager_fits(&self, word: &Word<Option<Value>>, actual: Option<&Value>, home: &Home) -> bool {
