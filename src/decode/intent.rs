@@ -123,24 +123,32 @@ pub(super) fn envelope(
     })
 }
 
-/// Members by the thousand and attributes by size, so that each message keeps the limits.
+/// The delta cut into pieces that keep the limits; the floors go with the first.
 fn pieces(delta: &Delta) -> Vec<Delta> {
-    let mut pieces: Vec<Delta> = Vec::new();
-    let mut attributes = Delta { lifecycle: delta.lifecycle.clone(), ..Delta::default() };
+    let mut pieces = vec![Delta { lifecycle: delta.lifecycle.clone(), ..Delta::default() }];
     let mut size = 0;
     for register in &delta.attributes {
-        let len = json!(register).to_string().len();
-        if size + len > MAX_BYTES / 2 && !attributes.attributes.is_empty() {
-            pieces.push(std::mem::take(&mut attributes));
-            size = 0;
-        }
-        size += len;
-        attributes.attributes.push(register.clone());
+        room(&mut pieces, &mut size, json!(register)).attributes.push(register.clone());
     }
-    // a revision is below 700 bytes, so this many members stay below the limit
-    let mut members = delta.members.chunks(MAX_MEMBERS.min(MAX_BYTES / 1024));
-    attributes.members = members.next().unwrap_or_default().to_vec();
-    pieces.push(attributes);
-    pieces.extend(members.map(|members| Delta { members: members.to_vec(), ..Delta::default() }));
+    for member in &delta.members {
+        room(&mut pieces, &mut size, json!(member)).members.push(member.clone());
+    }
     pieces
+}
+
+/// The piece that still has room for this register: the last one, or a fresh one. The envelope, the floors and the
+/// commas get the other half of the bytes.
+fn room<'a>(pieces: &'a mut Vec<Delta>, size: &mut usize, register: Value) -> &'a mut Delta {
+    let len = register.to_string().len();
+    let full = pieces.last().is_none_or(|last| {
+        let empty = last.attributes.is_empty() && last.members.is_empty();
+        last.members.len() >= MAX_MEMBERS || (*size + len > MAX_BYTES / 2 && !empty)
+    });
+    if full {
+        pieces.push(Delta::default());
+        *size = 0;
+    }
+    *size += len;
+    let last = pieces.len() - 1;
+    &mut pieces[last]
 }

@@ -82,3 +82,6 @@ pub fn decode(input: &Input<'_>, limits: &Limits, now: Millis) -> Decoded {
         Err(refusal) => Decoded::Refused(refusal),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,7 @@ pub struct Message {
     pub headers: BTreeMap<String, Header>,
 }
 
-/// A header's value, as far as letters need it.
+/// A header's value. The relay writes the first four; the others come from publishers, and letters keep them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Header {
     /// A text.
@@ -63,6 +63,18 @@ pub enum Header {
     List(Vec<String>),
     /// true or false.
     Bool(bool),
+    /// A list of anything else.
+    Mixed(Vec<Header>),
+    /// A table.
+    Table(BTreeMap<String, Header>),
+    /// A number with a fraction.
+    Real(f64),
+    /// An instant, in seconds since the epoch.
+    Time(u64),
+    /// Bytes that are no text.
+    Bytes(Vec<u8>),
+    /// No value.
+    Nothing,
 }
 
 /// Why a message is not known to be safe with the broker. It may be published again.
