@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::keys::{KEYS, Key, Kind};
+use super::value::MAX_DELAYS;
 
 /// A commented configuration with every key and its default.
 pub fn example() -> String {
@@ -84,7 +85,7 @@ fn property(key: &Key) -> Value {
         ]}),
         Kind::Duration(..) => json!({ "type": "string", "pattern": SPAN }),
         Kind::Delays => {
-            json!({ "type": "array", "minItems": 1, "items": { "type": "string", "pattern": SPAN } })
+            json!({ "type": "array", "minItems": 1, "maxItems": MAX_DELAYS, "items": { "type": "string", "pattern": SPAN } })
         }
         Kind::Texts => {
             json!({ "type": "array", "items": { "type": "string", "minLength": 1, "maxLength": 255 } })

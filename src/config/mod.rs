@@ -4,6 +4,8 @@ pub mod document;
 pub mod keys;
 mod reader;
 mod sections;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::collections::BTreeMap;
@@ -13,7 +15,6 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-use self::keys::Kind;
 use self::reader::Reader;
 use self::value::Sources;
 
@@ -185,6 +186,7 @@ pub struct Config {
     /// `shutdown.timeout`.
     pub shutdown_timeout: Duration,
 }
+
 impl Config {
     /// Parses a configuration. `read` reads the files that secrets name.
     pub fn parse(
@@ -195,12 +197,16 @@ impl Config {
         let sources = Sources { environment, read };
         let mut reader = Reader::default();
         reader.read_defaults(&sources);
-        match text.parse::<toml::Table>() {
-            Ok(table) => reader.read_table("", &table, &sources),
-            Err(error) => reader.problem("(file)", error.to_string().trim().replace('\n', "\n    ")),
+        let table = text.parse::<toml::Table>();
+        if let Ok(table) = &table {
+            reader.read_table("", table, &sources);
         }
         reader.read_environment(&sources);
-        reader.check_required();
+        match table {
+            Ok(_) => reader.check_required(),
+            // what a file that can't be read does not set says nothing
+            Err(error) => reader.problem("(file)", misspelt(text, &error)),
+        }
         let config = reader.build();
         reader.problems.sort();
         reader.problems.dedup();
@@ -210,7 +216,10 @@ impl Config {
         }
     }
 }
-/// True for a secret: the example shows how to name it.
-pub fn is_secret(kind: Kind) -> bool {
-    kind == Kind::Secret
+
+/// What is wrong with the text as TOML, and where. The line itself is not shown: it may hold an address with a password.
+fn misspelt(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map(|before| format!("line {}: ", before.matches('\n').count() + 1));
+    format!("{}{}", line.unwrap_or_default(), error.message().trim().replace('\n', ", "))
 }

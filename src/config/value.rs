@@ -9,6 +9,9 @@ use url::Url;
 
 use super::keys::Kind;
 
+/// Most rungs of the retry ladder.
+pub(super) const MAX_DELAYS: usize = 32;
+
 /// A parsed value.
 #[derive(Clone, Debug)]
 pub enum Parsed {
@@ -72,7 +75,9 @@ pub fn parse(kind: Kind, value: &Value, sources: &Sources<'_>) -> Result<Parsed,
 
 /// Parses the text of an environment variable: as TOML if it is of the key's type, else as a text.
 pub fn parse_text(kind: Kind, text: &str, sources: &Sources<'_>) -> Result<Parsed, String> {
-    let document: Option<toml::Table> = format!("x = {text}").parse().ok();
+    // a line break would make more of it than one value
+    let document: Option<toml::Table> =
+        format!("x = {text}").parse().ok().filter(|it: &toml::Table| it.len() == 1);
     if let Some(value) = document.as_ref().and_then(|document| document.get("x"))
         && let Ok(parsed) = parse(kind, value, sources)
     {
@@ -80,7 +85,7 @@ pub fn parse_text(kind: Kind, text: &str, sources: &Sources<'_>) -> Result<Parse
     }
     match kind {
         // it comes from the environment, which is one of the two places where secrets may come from
-        Kind::Secret if !text.trim_start().starts_with('{') => Ok(Parsed::Secret(text.into())),
+        Kind::Secret if !text.trim_start().starts_with('{') => not_empty(text),
         _ => match document.and_then(|mut document| document.remove("x")) {
             Some(value) if !matches!(kind, Kind::Text | Kind::Name | Kind::Url(_) | Kind::File) => {
                 parse(kind, &value, sources)
@@ -141,8 +146,12 @@ fn bytes(text: &str, least: u64) -> Result<Parsed, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|_| format!("`{text}` is not a time span such as \"50ms\", \"30s\", \"15m\" or \"7d\""))
+    let span = humantime::parse_duration(text)
+        .map_err(|_| format!("`{text}` is not a time span such as \"50ms\", \"30s\", \"15m\" or \"7d\""))?;
+    match span.subsec_nanos() % 1_000_000 {
+        0 => Ok(span),
+        _ => Err(format!("`{text}` is finer than a millisecond")),
+    }
 }
 
 fn within(span: Duration, least: u64, most: u64) -> Result<Duration, String> {
@@ -157,6 +166,9 @@ fn within(span: Duration, least: u64, most: u64) -> Result<Duration, String> {
 }
 
 fn delays(items: &[Value]) -> Result<Parsed, String> {
+    if items.len() > MAX_DELAYS {
+        return Err(format!("holds {} delays, at most {MAX_DELAYS}: each is a queue", items.len()));
+    }
     let mut delays: Vec<Duration> = Vec::new();
     for item in items {
         let Value::String(text) = item else {
@@ -198,8 +210,12 @@ fn secret(value: &Value, sources: &Sources<'_>) -> Result<Parsed, String> {
         },
         _ => return Err(form.to_owned()),
     };
-    match text.is_empty() {
-        false => Ok(Parsed::Secret(text.into())),
+    not_empty(&text)
+}
+
+fn not_empty(secret: &str) -> Result<Parsed, String> {
+    match secret.is_empty() {
+        false => Ok(Parsed::Secret(secret.into())),
         true => Err("the secret is empty".into()),
     }
 }
