@@ -177,7 +177,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
 
     fn unknown(&self, record: &mut Record, ready: &Ready, late: bool, now: Millis) {
         let fenced = ready.operation.version().is_some();
-        settle::unknown(record, &ready.sent, late && !fenced, now, self.settings.late_window);
+        let late = (late && !fenced).then(|| now.plus(self.settings.late_window));
+        settle::unknown(record, &ready.operation, &ready.sent, late);
     }
 
     fn doubt(&self, record: &mut Record, ready: &Ready, doubt: Doubt, now: Millis) {
