@@ -195,12 +195,15 @@ impl Config {
         let sources = Sources { environment, read };
         let mut reader = Reader::default();
         reader.read_defaults(&sources);
-        match text.parse::<toml::Table>() {
-            Ok(table) => reader.read_table("", &table, &sources),
-            Err(error) => reader.problem("(file)", error.to_string().trim().replace('\n', "\n    ")),
+        let table = text.parse::<toml::Table>();
+        match &table {
+            Ok(table) => reader.read_table("", table, &sources),
+            Err(error) => reader.problem("(file)", not_toml(text, error)),
         }
         reader.read_environment(&sources);
-        reader.check_required();
+        if table.is_ok() {
+            reader.check_required();
+        }
         let config = reader.build();
         reader.problems.sort();
         reader.problems.dedup();
@@ -210,6 +213,15 @@ impl Config {
         }
     }
 }
+
+/// Where and why, without the line itself: it may hold a URL with a password.
+fn not_toml(text: &str, error: &toml::de::Error) -> String {
+    let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or(text);
+    let (line, column) =
+        (before.matches('\n').count() + 1, before.chars().rev().take_while(|c| *c != '\n').count() + 1);
+    format!("is not TOML: line {line} column {column}: {}", error.message().replace('\n', ", "))
+}
+
 /// True for a secret: the example shows how to name it.
 pub fn is_secret(kind: Kind) -> bool {
     kind == Kind::Secret
