@@ -1,7 +1,6 @@
 //! The transitions of a record around a write: begin, and what each disposition makes of it. Pure.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -242,7 +241,7 @@ pub fn members_again(record: &mut Record, entries: &mut Entries) {
         }
         if let Some(entry) = entries.get_mut(&value)
             && entry.incarnation == record.incarnation
-            && !entry.dead
+            && entry.mark.is_wanted()
         {
             entry.maybe = Some(id);
             entry.dirty = true;

@@ -17,9 +17,18 @@ pub enum StatusError {
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The broker did not answer, or the topology is not there.
-    #[error("{0}; has `scim-relay topology apply` been run?")]
-    Broker(#[from] BrokerError),
+    /// The broker did not answer.
+    #[error(transparent)]
+    Broker(BrokerError),
+    /// The topology is not there.
+    #[error("{0}; run `scim-relay topology apply` first")]
+    NoTopology(BrokerError),
+}
+
+impl From<BrokerError> for StatusError {
+    fn from(error: BrokerError) -> Self {
+        if error.is_not_found() { StatusError::NoTopology(error) } else { StatusError::Broker(error) }
+    }
 }
 
 /// What there is.
