@@ -30,6 +30,12 @@ pub enum Command {
     },
     /// One screen: what is pending, what waits, what is dead.
     Status(Json),
+    /// Why a resource is as it is: desired, applied, what it waits for, what would be sent now. Sends nothing.
+    Explain(Explain),
+    /// Have the target read again, and plan anew.
+    Verify(Verify),
+    /// Drop what is stored about a resource.
+    Forget(Forget),
     /// Stop sending, over all replicas. Intake goes on.
     Pause(SwitchOptions),
     /// Start sending again.
@@ -55,6 +61,43 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// Which resource is explained.
+#[derive(Clone, Debug, Args)]
+pub struct Explain {
+    /// The resource, such as User/e-10042.
+    pub resource: String,
+    /// As one JSON document.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is looked at again.
+#[derive(Clone, Debug, Args)]
+pub struct Verify {
+    /// The resource, such as User/e-10042.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub resource: Option<String>,
+    /// Everything that is known.
+    #[arg(long)]
+    pub all: bool,
+    /// Why, for the audit record.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// What is forgotten.
+#[derive(Clone, Debug, Args)]
+pub struct Forget {
+    /// The resource, such as User/e-10042.
+    pub resource: String,
+    /// Do not ask.
+    #[arg(long)]
+    pub yes: bool,
+    /// Why, for the audit record.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
 }
 
 /// What is stopped or started.

@@ -1,10 +1,12 @@
 //! The composition root: builds the parts from the configuration and wires them. Commands end in an [`Exit`].
 
+mod ask;
 mod build;
 mod documents;
 mod inspect;
 mod publish;
 mod relay;
+mod resource;
 mod run;
 mod switch;
 mod topology;
@@ -19,6 +21,7 @@ use crate::ops::telemetry;
 pub use documents::{completions, config_example, config_schema, sandbox};
 pub use inspect::{check, status};
 pub use publish::publish;
+pub use resource::{explain, forget, verify};
 pub use run::run;
 pub use switch::{pause, resume};
 pub use topology::topology;

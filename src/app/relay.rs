@@ -36,6 +36,38 @@ pub(super) struct Relay {
     names: Names,
 }
 
+/// The stages, wired.
+pub(super) struct Stages {
+    pub(super) intake: Intake<RedisStore, AmqpPublisher>,
+    pub(super) flush: Arc<Flush<RedisStore, HttpTarget, AmqpPublisher>>,
+}
+
+/// Builds the stages; nothing is connected that is not used.
+pub(super) fn stages(
+    config: &Config,
+    broker: BrokerOptions,
+    store: Arc<RedisStore>,
+    target: HttpTarget,
+) -> Stages {
+    let settings = Arc::new(build::settings(config));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let publisher = Arc::new(AmqpPublisher::new(broker));
+    let (routes, name) = (settings.routes.clone(), settings.target.clone());
+    let letters = Arc::new(Letters::new(publisher, clock.clone(), routes, name, ulid));
+    let (wake, backlog) = (Arc::new(Notify::new()), Arc::new(Backlog::default()));
+    let intake = Intake::new(
+        store.clone(),
+        letters.clone(),
+        clock.clone(),
+        settings.clone(),
+        wake.clone(),
+        backlog.clone(),
+    );
+    let target = Arc::new(target);
+    let flush = Flush::new(store, target, letters, clock, settings, ulid(), wake, backlog);
+    Stages { intake, flush: Arc::new(flush) }
+}
+
 impl Relay {
     pub(super) fn new(
         config: &Config,
@@ -43,13 +75,7 @@ impl Relay {
         store: Arc<RedisStore>,
         target: HttpTarget,
     ) -> Self {
-        let settings = Arc::new(build::settings(config));
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let publisher = Arc::new(AmqpPublisher::new(broker.clone()));
-        let letters =
-            Letters::new(publisher, clock.clone(), settings.routes.clone(), settings.target.clone(), ulid);
-        let letters = Arc::new(letters);
-        let (wake, backlog) = (Arc::new(Notify::new()), Arc::new(Backlog::default()));
+        let Stages { intake, flush } = stages(config, broker.clone(), store.clone(), target);
         let names = Names::new(&config.target.name);
         let (consuming_tx, consuming) = watch::channel(false);
         let queues = ConsumerOptions {
@@ -58,25 +84,9 @@ impl Relay {
             intake: names.of("intake"),
             prefetch: config.amqp.prefetch,
         };
-        let intake = Intake::new(
-            store.clone(),
-            letters.clone(),
-            clock.clone(),
-            settings.clone(),
-            wake.clone(),
-            backlog.clone(),
-        );
-        let target = Arc::new(target);
-        let flush = Flush::new(store.clone(), target, letters, clock, settings, ulid(), wake, backlog);
-        Self {
-            store,
-            intake,
-            flush: Arc::new(flush),
-            consumer: AmqpConsumer::new(broker.clone(), queues, consuming_tx),
-            consuming,
-            inspector: Arc::new(Inspector::new(broker)),
-            names,
-        }
+        let consumer = AmqpConsumer::new(broker.clone(), queues, consuming_tx);
+        let inspector = Arc::new(Inspector::new(broker));
+        Self { store, intake, flush, consumer, consuming, inspector, names }
     }
 
     /// Runs all tasks until `stop`, then lets them finish what is in flight.

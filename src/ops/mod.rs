@@ -4,6 +4,7 @@ pub mod admin;
 pub mod audit;
 pub mod check;
 pub mod clock;
+pub mod explanation;
 pub mod metrics;
 pub mod shutdown;
 pub mod status;

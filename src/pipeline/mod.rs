@@ -3,6 +3,7 @@
 pub mod flush;
 pub mod intake;
 pub mod letters;
+pub mod operator;
 pub mod ports;
 pub mod schedule;
 pub mod settings;

@@ -15,6 +15,9 @@ const NAP: Duration = Duration::from_secs(1);
 /// How long a replica may take to probe before another one may.
 const PROBE_HOLD: Duration = Duration::from_secs(45);
 
+/// The note of what the target can do.
+const CAPABILITIES: &str = "capabilities";
+
 /// What the other replicas are to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tiding {
@@ -58,6 +61,11 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             tracing::info!(?capabilities, "the target's capabilities are read");
             self.take_census().await;
         }
+        if self.learnt().capabilities.as_ref() != Some(&capabilities) {
+            // for whoever explains without asking the target
+            let note = serde_json::json!(capabilities).to_string();
+            self.store.remember(CAPABILITIES, &note).await?;
+        }
         let troubled = {
             let mut learnt = self.learnt();
             learnt.capabilities = Some(capabilities);
@@ -71,6 +79,14 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             self.store.close(self.clock.now()).await?;
         }
         Ok(None)
+    }
+
+    /// Takes over what a replica last learnt about the target's capabilities.
+    pub(super) async fn recall_capabilities(&self) -> Result<(), StoreError> {
+        let note = self.store.recall(CAPABILITIES).await?;
+        let known = note.and_then(|note| serde_json::from_str(&note).ok());
+        self.learnt().capabilities = known;
+        Ok(())
     }
 
     /// Tells the other replicas what was learnt here.

@@ -3,6 +3,7 @@
 mod batch;
 mod commit;
 mod conditions;
+pub mod explain;
 mod lookup;
 mod reason;
 mod references;

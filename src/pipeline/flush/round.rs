@@ -342,7 +342,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         Ok(references)
     }
 
-    async fn resolve_from_records(
+    pub(super) async fn resolve_from_records(
         &self,
         wanted: &BTreeSet<String>,
         references: &mut References,

@@ -44,6 +44,14 @@ pub struct Loaded {
     pub members: BTreeMap<String, MemberEntry>,
 }
 
+impl Loaded {
+    /// There is no record yet.
+    pub fn nothing(key: &ResourceKey) -> Self {
+        let (version, record, members) = (Version::default(), Record::default(), BTreeMap::new());
+        Self { key: key.clone(), version, record, members }
+    }
+}
+
 /// Replaces a record if its version is still the expected one, with ledger entries and schedule, all or nothing.
 #[derive(Clone, Debug)]
 pub struct Swap {
@@ -89,6 +97,15 @@ pub enum Owner {
     Ours,
     /// Somebody else's.
     Other(ResourceKey),
+}
+
+/// Where a walk over all resources stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The bucket.
+    pub bucket: u8,
+    /// The place within it.
+    pub cursor: u64,
 }
 
 /// What is waiting, for gauges and `status`.
@@ -206,6 +223,15 @@ pub trait Store: super::Switch {
 
     /// The note of that name.
     fn recall(&self, name: &str) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
+
+    /// A page of all resources that have a record, and where the next one begins. Resources may repeat.
+    fn resources(
+        &self,
+        place: Place,
+    ) -> impl Future<Output = Result<(Vec<ResourceKey>, Option<Place>), StoreError>> + Send;
+
+    /// Drops all that is kept about a resource: record, ledger, schedule, and what it holds at the target.
+    fn forget(&self, key: &ResourceKey) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Counts for gauges and `status`.
     fn backlog(&self) -> impl Future<Output = Result<Backlog, StoreError>> + Send;

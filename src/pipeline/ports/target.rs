@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::core::operation::Operation;
@@ -10,7 +11,7 @@ use crate::core::outcome::{Answer, Outcome, Reply};
 use crate::core::resource::{ResourceType, TargetId};
 
 /// What a target can do, read tolerantly from ServiceProviderConfig (RFC 7643 s5) and overridden by configuration.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Capabilities {
     /// Bulk, with its limits (0: none named).
     pub bulk: Option<BulkLimits>,
@@ -23,7 +24,7 @@ pub struct Capabilities {
 }
 
 /// Limits of a bulk request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BulkLimits {
     /// `maxOperations`.
     pub max_operations: usize,

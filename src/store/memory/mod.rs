@@ -10,7 +10,8 @@ use crate::core::record::{MemberEntry, Record};
 use crate::core::resource::{ResourceKey, ResourceType, TargetId};
 use crate::core::schedule::{Due, Lane, Millis};
 use crate::pipeline::ports::{
-    Backlog, Clock, LedgerPage, Load, Loaded, Owner, Reschedule, Store, StoreError, Swap, Swapped, Version,
+    Backlog, Clock, LedgerPage, Load, Loaded, Owner, Place, Reschedule, Store, StoreError, Swap, Swapped,
+    Version,
 };
 
 /// Entries in one page of a ledger scan.
@@ -255,6 +256,21 @@ impl Store for MemoryStore {
 
     async fn recall(&self, name: &str) -> Result<Option<String>, StoreError> {
         Ok(self.state().notes.get(name).cloned())
+    }
+
+    async fn resources(&self, _: Place) -> Result<(Vec<ResourceKey>, Option<Place>), StoreError> {
+        Ok((self.state().records.keys().cloned().collect(), None))
+    }
+
+    async fn forget(&self, key: &ResourceKey) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let id = state.records.remove(key).and_then(|held| held.record.id);
+        if let Some(slot) = id.map(|id| (key.kind, id)).filter(|slot| state.owners.get(slot) == Some(key)) {
+            state.owners.remove(&slot);
+        }
+        state.due.remove(key);
+        state.dependents.remove(key);
+        Ok(())
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {

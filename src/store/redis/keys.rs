@@ -78,6 +78,11 @@ impl Keys {
         self.in_bucket(Self::bucket_of(&name), &name)
     }
 
+    /// All resources of a bucket that have a record.
+    pub(super) fn all(&self, bucket: u8) -> String {
+        self.in_bucket(bucket, "all")
+    }
+
     /// The switch that all replicas share.
     pub(super) fn circuit(&self) -> String {
         self.in_bucket(0, "circuit")

@@ -10,6 +10,7 @@ mod schedule;
 mod scripts;
 mod store;
 mod switch;
+mod walk;
 
 pub use info::ServerInfo;
 pub use keys::BUCKETS;

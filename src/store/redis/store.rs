@@ -12,7 +12,7 @@ use crate::core::record::MemberEntry;
 use crate::core::resource::{ResourceKey, ResourceType, TargetId};
 use crate::core::schedule::{Due, Lane, Millis};
 use crate::pipeline::ports::{
-    Backlog, LedgerPage, Load, Loaded, Owner, Store, StoreError, Swap, Swapped, Version,
+    Backlog, LedgerPage, Load, Loaded, Owner, Place, Store, StoreError, Swap, Swapped, Version,
 };
 
 impl Store for RedisStore {
@@ -21,6 +21,7 @@ impl Store for RedisStore {
     }
 
     async fn swap(&self, swaps: Vec<Swap>) -> Result<Vec<Swapped>, StoreError> {
+        self.list_new(&swaps).await?;
         let calls = swaps.iter().map(|swap| Call::swap(&self.keys, swap, &self.tokens));
         let calls = calls.collect::<Result<Vec<Call>, _>>();
         let calls = calls.map_err(|error| self.link.error("write a record", error))?;
@@ -144,6 +145,14 @@ impl Store for RedisStore {
         let mut command = redis::cmd("HGET");
         command.arg(self.keys.notes()).arg(name);
         self.link.query("read a note", command).await
+    }
+
+    async fn resources(&self, place: Place) -> Result<(Vec<ResourceKey>, Option<Place>), StoreError> {
+        self.page_of_resources(place).await
+    }
+
+    async fn forget(&self, key: &ResourceKey) -> Result<(), StoreError> {
+        self.drop_resource(key).await
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {

@@ -11,7 +11,9 @@ use scim_relay::core::disposition::Trouble;
 use scim_relay::core::record::MemberEntry;
 use scim_relay::core::resource::{ResourceKey, ResourceType, TargetId};
 use scim_relay::core::schedule::{Due, Lane, Millis};
-use scim_relay::pipeline::ports::{Backlog, Load, Loaded, Owner, Store, StoreError, Swap, Swapped, Switch};
+use scim_relay::pipeline::ports::{
+    Backlog, Load, Loaded, Owner, Place, Store, StoreError, Swap, Swapped, Switch,
+};
 use scim_relay::store::memory::MemoryStore;
 
 use super::dice::Dice;
@@ -145,6 +147,14 @@ impl Store for SimStore {
 
     async fn recall(&self, name: &str) -> Result<Option<String>, StoreError> {
         call!(self, self.memory.recall(name))
+    }
+
+    async fn resources(&self, place: Place) -> Result<(Vec<ResourceKey>, Option<Place>), StoreError> {
+        call!(self, self.memory.resources(place))
+    }
+
+    async fn forget(&self, key: &ResourceKey) -> Result<(), StoreError> {
+        call!(self, self.memory.forget(key))
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {

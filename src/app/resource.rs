@@ -1,0 +1,103 @@
+//! `explain`, `verify` and `forget`: one resource, looked at, looked at again, or dropped.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Failure, ask, build, end, environment, failed, load, relay};
+use crate::cli::{Exit, Explain, Forget, Verify};
+use crate::config::Config;
+use crate::core::resource::ResourceKey;
+use crate::ops::clock::SystemClock;
+use crate::ops::{audit, explanation};
+use crate::pipeline::operator;
+use crate::pipeline::ports::{Clock, Load, Store};
+use crate::store::redis::RedisStore;
+
+/// `explain`.
+pub async fn explain(path: &Path, options: Explain) -> Exit {
+    end(do_explain(path, options).await)
+}
+
+/// `verify`.
+pub async fn verify(path: &Path, options: Verify) -> Exit {
+    end(do_verify(path, options).await)
+}
+
+/// `forget`.
+pub async fn forget(path: &Path, options: Forget) -> Exit {
+    end(do_forget(path, options).await)
+}
+
+fn parsed(resource: &str) -> Result<ResourceKey, Failure> {
+    resource
+        .parse()
+        .map_err(|error| (format!("`{resource}`: {error}; write it as User/e-10042"), Exit::Usage))
+}
+
+async fn store(config: &Config) -> Result<RedisStore, Failure> {
+    RedisStore::connect(build::redis_options(config)?).await.map_err(failed)
+}
+
+async fn do_explain(path: &Path, options: Explain) -> Result<Exit, Failure> {
+    let key = parsed(&options.resource)?;
+    let config = load(path)?;
+    let store = Arc::new(store(&config).await?);
+    let stages = relay::stages(&config, build::broker_options(&config)?, store, build::target(&config)?);
+    let explanation = stages.flush.explain(&key).await.map_err(failed)?;
+    match options.json {
+        true => println!("{}", serde_json::json!(explanation)),
+        false => println!("{}", explanation::to_text(&explanation)),
+    }
+    Ok(if explanation.known { Exit::Done } else { Exit::Differences })
+}
+
+async fn do_verify(path: &Path, options: Verify) -> Result<Exit, Failure> {
+    let keys = options.resource.iter().map(|text| parsed(text)).collect::<Result<Vec<_>, _>>()?;
+    let config = load(path)?;
+    let store = store(&config).await?;
+    let now = SystemClock.now();
+    let reason = options.reason.as_deref();
+    let who = audit::who(&environment());
+    let Some(key) = keys.first() else {
+        let progress = |count| {
+            if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+                eprint!("\r{count} marked");
+            }
+        };
+        let count = operator::verify_all(&store, now, progress).await.map_err(failed)?;
+        audit::record(&who, "verify", "--all", count, reason);
+        println!("{count} resources are read again and planned anew");
+        return Ok(Exit::Done);
+    };
+    let known = operator::verify(&store, key, now).await.map_err(failed)?;
+    audit::record(&who, "verify", &key.to_string(), u64::from(known), reason);
+    match known {
+        true => println!("{key} is read again and planned anew"),
+        false => println!("nothing is known about {key}"),
+    }
+    Ok(if known { Exit::Done } else { Exit::Differences })
+}
+
+async fn do_forget(path: &Path, options: Forget) -> Result<Exit, Failure> {
+    let key = parsed(&options.resource)?;
+    let config = load(path)?;
+    let store = store(&config).await?;
+    let loads = [Load { key: key.clone(), members: Vec::new() }];
+    let known = store.load(&loads).await.map_err(failed)?.pop().is_some_and(|loaded| loaded.version.0 > 0);
+    if !known {
+        println!("nothing is known about {key}");
+        return Ok(Exit::Differences);
+    }
+    let question = format!(
+        "Forget all that is stored about {key}: what is pending is lost, and what was written is no longer known to be ours?"
+    );
+    if !ask::may(&question, options.yes)? {
+        println!("nothing was changed");
+        return Ok(Exit::Differences);
+    }
+    store.forget(&key).await.map_err(failed)?;
+    let who = audit::who(&environment());
+    audit::record(&who, "forget", &key.to_string(), 1, options.reason.as_deref());
+    println!("{key} is forgotten");
+    Ok(Exit::Done)
+}

@@ -1,0 +1,68 @@
+//! Walking over all resources, and forgetting one.
+
+use redis::Value;
+
+use super::RedisStore;
+use super::keys::{BUCKETS, Keys, Part};
+use crate::core::resource::ResourceKey;
+use crate::pipeline::ports::{Load, Place, Store, StoreError, Swap};
+
+/// Resources asked for in one page.
+const PAGE: usize = 1_000;
+
+impl RedisStore {
+    /// Lists resources that get their first record. It is done before the record is written: one too many does no harm.
+    pub(super) async fn list_new(&self, swaps: &[Swap]) -> Result<(), StoreError> {
+        let new = swaps.iter().filter(|swap| swap.expected.0 == 0).map(|swap| swap.key.to_string());
+        let commands = new.map(|name| {
+            let key = self.keys.all(Keys::bucket_of(&name));
+            let mut command = redis::cmd("SADD");
+            command.arg(&key).arg(name);
+            (key, command)
+        });
+        self.link.pipeline("list new resources", commands.collect()).await.map(drop)
+    }
+
+    pub(super) async fn page_of_resources(
+        &self,
+        place: Place,
+    ) -> Result<(Vec<ResourceKey>, Option<Place>), StoreError> {
+        let Place { bucket, cursor } = place;
+        let mut command = redis::cmd("SSCAN");
+        command.arg(self.keys.all(bucket)).arg(cursor).arg("COUNT").arg(PAGE);
+        let (cursor, names): (u64, Vec<String>) = self.link.query("walk over resources", command).await?;
+        let next = match cursor {
+            0 => Some(Place { bucket: bucket + 1, cursor: 0 }).filter(|place| place.bucket < BUCKETS),
+            cursor => Some(Place { bucket, cursor }),
+        };
+        Ok((names.iter().filter_map(|name| name.parse().ok()).collect(), next))
+    }
+
+    pub(super) async fn drop_resource(&self, key: &ResourceKey) -> Result<(), StoreError> {
+        let loads = [Load { key: key.clone(), members: Vec::new() }];
+        let id = self.load(&loads).await?.pop().and_then(|loaded| loaded.record.id);
+        if let Some(id) = id {
+            self.disown(key.kind, &id, key).await?;
+        }
+        let name = key.to_string();
+        let bucket = Keys::bucket_of(&name);
+        let parts = [Part::Record, Part::Members, Part::DirtyMembers, Part::Dependents];
+        let mut commands: Vec<_> = self
+            .keys
+            .lanes(bucket)
+            .map(|lane| {
+                let mut command = redis::cmd("ZREM");
+                command.arg(&lane).arg(&name);
+                (lane, command)
+            })
+            .collect();
+        let mut forget = redis::cmd("DEL");
+        forget.arg(parts.map(|part| self.keys.part(key, part)).as_slice());
+        commands.push((self.keys.part(key, Part::Record), forget));
+        let mut unlist = redis::cmd("SREM");
+        unlist.arg(self.keys.all(bucket)).arg(&name);
+        commands.push((self.keys.all(bucket), unlist));
+        let _: Vec<Value> = self.link.pipeline("forget a resource", commands).await?;
+        Ok(())
+    }
+}
