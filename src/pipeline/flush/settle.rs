@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use super::Flush;
 use super::batch::Claimed;
 use super::commit::{Change, Doubt};
-use super::reason::{count, explain, reason, refused_letter};
+use super::reason::{count, reason, refused_letter};
 use crate::core::change::Delta;
 use crate::core::disposition::{Disposition, Health, Situation, Trouble, classify, may_come_late};
 use crate::core::letter::Class;
@@ -134,7 +134,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             }
             Disposition::Trouble(Trouble::Deadline) => Change::Unsent { wait: Duration::from_millis(20) },
             Disposition::Trouble(trouble) => {
-                let wait = self.pause_for(None, Some(trouble), &explain(outcome));
+                let wait = self.pause_for(None, Some(trouble), &outcome.to_string());
                 Change::Unsent { wait }
             }
         }
@@ -146,7 +146,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         match outcome {
             Outcome::Unknown(Unknown::Missing | Unknown::Unreadable) => Duration::ZERO,
             Outcome::Unknown(_) | Outcome::Answered(_) | Outcome::NotSent(_) => {
-                self.pause_for(None, Some(Trouble::Down), &explain(outcome))
+                self.pause_for(None, Some(Trouble::Down), &outcome.to_string())
             }
         }
     }
