@@ -234,7 +234,8 @@ fn removable(
 ) -> bool {
     let root = path.root();
     let ours = !matches!(root.attribute.as_str(), ACTIVE | "externalId") || root.schema.is_some();
-    let said = record.desired.presence() == Presence::Alive || removed.contains(&root);
+    let removed = removed.contains(&root) || removed.contains(path);
+    let said = record.desired.presence() == Presence::Alive || removed;
     ours && said && !wanted.contains_key(path) && !kept.contains(&root) && !record.desired.is_dead(&root)
 }
 
@@ -242,7 +243,7 @@ fn removable(
 #[derive(Default)]
 struct Wants {
     leaves: BTreeMap<Path, Value>,
-    /// Attributes that are explicitly not wanted.
+    /// Attributes and sub-attributes that are explicitly not wanted.
     removed: BTreeSet<Path>,
     /// Attributes that stay as they are.
     kept: BTreeSet<Path>,
@@ -262,6 +263,15 @@ impl Wants {
         match wanted {
             Wanted::Whole(Some(value)) => self.leaves.extend(leaves(&root, &value)),
             Wanted::Whole(None) => drop(self.removed.insert(root)),
+            // each is a leaf of its own: what else is in the attribute is not ours
+            Wanted::Parts(parts) if are_leaves(&parts) => {
+                for (path, value) in parts {
+                    match value {
+                        Some(value) => drop(self.leaves.insert(path, value)),
+                        None => drop(self.removed.insert(path)),
+                    }
+                }
+            }
             Wanted::Parts(parts) => {
                 let print = Fingerprint::of(&parts_text(&parts));
                 if applied.parts.get(&root) == Some(&print) {
@@ -292,6 +302,11 @@ impl Wants {
             self.leaves.extend(said.map(|active| (Path::core(ACTIVE), Value::Bool(active))));
         }
     }
+}
+
+/// True if these are sub-attributes, and not elements of a multi-valued attribute.
+fn are_leaves(parts: &[(Path, Option<Value>)]) -> bool {
+    parts.iter().all(|(path, _)| path.selector.is_none())
 }
 
 fn parts_text(parts: &[(Path, Option<Value>)]) -> Value {
@@ -343,6 +358,9 @@ pub fn interest(record: &Record) -> BTreeSet<Path> {
         match wanted {
             Wanted::Whole(Some(value)) => {
                 paths.extend(leaves(&root, &value).into_iter().map(|(path, _)| path))
+            }
+            Wanted::Parts(parts) if are_leaves(&parts) => {
+                paths.extend(parts.into_iter().map(|(path, _)| path))
             }
             Wanted::Whole(None) | Wanted::Parts(_) => drop(paths.insert(root)),
         }
