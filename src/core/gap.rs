@@ -406,12 +406,17 @@ pub fn member_changes(
     for (value, entry) in entries {
         let (applied, maybe) = entry.written(record.incarnation);
         let wanted = !entry.dead && record.wants_member(entry);
-        let there: BTreeSet<&TargetId> = applied.into_iter().chain(maybe).collect();
+        let mut there: BTreeSet<&TargetId> = applied.into_iter().chain(maybe).collect();
+        if let (true, Some(Reference::Id(id))) = (entry.is_unnamed(record.incarnation), references.get(value))
+        {
+            there.insert(id);
+        }
+        let settled = maybe.is_none() && !entry.is_unnamed(record.incarnation);
         match (wanted, references.get(value)) {
             _ if entry.dead => changes.clean.push(value.clone()),
             (false, _) if there.is_empty() => changes.clean.push(value.clone()),
             (false, _) => changes.remove.extend(there.into_iter().map(|id| (value.clone(), id.clone()))),
-            (true, Some(Reference::Id(id))) if applied == Some(id) && maybe.is_none() => {
+            (true, Some(Reference::Id(id))) if applied == Some(id) && settled => {
                 changes.clean.push(value.clone());
             }
             (true, Some(reference @ (Reference::Id(_) | Reference::InBatch(_)))) => {

@@ -220,14 +220,14 @@ impl Record {
             return false;
         }
         let (applied, maybe) = entry.written(self.incarnation);
-        maybe.is_some() || self.wants_member(entry) != applied.is_some()
+        maybe.is_some() || entry.is_unnamed(self.incarnation) || self.wants_member(entry) != applied.is_some()
     }
 
     /// True if this ledger entry says nothing any more: a floor hides it, and nothing of it is at the target, nor comes
     /// there with a create whose outcome is not known yet.
     pub fn can_forget(&self, entry: &MemberEntry) -> bool {
         let ahead = entry.incarnation >= self.incarnation;
-        let written = ahead && (entry.applied.is_some() || entry.maybe.is_some());
+        let written = ahead && (entry.applied.is_some() || entry.maybe.is_some() || entry.unnamed);
         !written && self.desired.member_floor().is_some_and(|floor| entry.revision < *floor)
     }
 
@@ -281,7 +281,10 @@ pub struct MemberEntry {
     /// A target id that was sent, to add or to remove, and not acknowledged.
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub maybe: Option<TargetId>,
-    /// The incarnation of the group that `applied` and `maybe` speak of.
+    /// It was sent by a `bulkId`, and not acknowledged: whichever id its user got then.
+    #[serde(rename = "b", default, skip_serializing_if = "is_false")]
+    pub unnamed: bool,
+    /// The incarnation of the group that `applied`, `maybe` and `unnamed` speak of.
     #[serde(rename = "i", default, skip_serializing_if = "is_zero")]
     pub incarnation: u32,
     /// A dead letter is this entry's home: it is not to be written.
@@ -300,10 +303,16 @@ impl MemberEntry {
             present: false,
             applied: None,
             maybe: None,
+            unnamed: false,
             incarnation: 0,
             dead: false,
             dirty: false,
         }
+    }
+
+    /// True if it was perhaps written to this incarnation of the group under an id that nobody knows.
+    pub fn is_unnamed(&self, incarnation: u32) -> bool {
+        self.unnamed && self.incarnation == incarnation
     }
 
     /// What was written to this incarnation of the group: acknowledged, and perhaps.

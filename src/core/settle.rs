@@ -28,9 +28,12 @@ pub fn begin(record: &mut Record, entries: &mut Entries, operation: &Operation, 
     record.maybe_ours.extend(sent.leaves().cloned());
     let incarnation = record.incarnation + u32::from(sent.purpose == Purpose::Create);
     for (value, reference) in &sent.added {
-        if let (Some(entry), Reference::Id(id)) = (entries.get_mut(value), reference) {
-            enter(entry, incarnation);
-            entry.maybe = Some(id.clone());
+        let Some(entry) = entries.get_mut(value) else { continue };
+        enter(entry, incarnation);
+        match reference {
+            Reference::Id(id) => entry.maybe = Some(id.clone()),
+            Reference::InBatch(_) => entry.unnamed = true,
+            Reference::Pending | Reference::Gone => {}
         }
     }
     for (value, id) in &sent.dropped {
@@ -47,6 +50,7 @@ fn enter(entry: &mut MemberEntry, incarnation: u32) {
         entry.incarnation = incarnation;
         entry.applied = None;
         entry.maybe = None;
+        entry.unnamed = false;
     }
 }
 
@@ -119,6 +123,7 @@ fn commit_members(record: &Record, entries: &mut Entries, sent: &Sent, ids: &BTr
             enter(entry, record.incarnation);
             entry.applied = id.cloned();
             entry.maybe = None;
+            entry.unnamed = false;
         }
     }
     for (value, id) in &sent.dropped {
@@ -126,6 +131,7 @@ fn commit_members(record: &Record, entries: &mut Entries, sent: &Sent, ids: &BTr
             enter(entry, record.incarnation);
             entry.applied = entry.applied.take().filter(|applied| applied != id);
             entry.maybe = entry.maybe.take().filter(|maybe| maybe != id);
+            entry.unnamed = false;
         }
     }
     let named = |value: &String| {

@@ -59,7 +59,10 @@ pub(super) struct Ready {
 impl Item {
     /// The values of this resource's references that are to be resolved.
     pub fn references(&self) -> Vec<String> {
-        let wanted = self.entries.iter().filter(|(_, entry)| self.record.wants_member(entry) && !entry.dead);
+        let named = |entry: &MemberEntry| {
+            (self.record.wants_member(entry) && !entry.dead) || entry.is_unnamed(self.record.incarnation)
+        };
+        let wanted = self.entries.iter().filter(|(_, entry)| named(entry));
         wanted.map(|(value, _)| value.clone()).chain(crate::core::gap::references(&self.record)).collect()
     }
 

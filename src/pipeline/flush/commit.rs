@@ -206,6 +206,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             {
                 entry.applied = entry.applied.take().filter(|applied| applied != id);
                 entry.maybe = None;
+                entry.unnamed = false;
             }
         }
         for entry in entries.values_mut() {
