@@ -351,7 +351,7 @@ pub fn references(record: &Record) -> Option<String> {
 
 /// The paths at which the target's resource is compared: what is wanted, and what is (perhaps) ours.
 pub fn interest(record: &Record) -> BTreeSet<Path> {
-    let mut paths: BTreeSet<Path> = record.maybe_ours.clone();
+    let mut paths: BTreeSet<Path> = record.maybe_ours.union(&record.late_leaves).cloned().collect();
     paths.extend(record.applied.iter().flat_map(|applied| applied.leaves.keys().cloned()));
     paths.extend([Path::core("externalId"), Path::core(ACTIVE)]);
     for (root, wanted) in record.desired.attributes() {

@@ -94,6 +94,10 @@ pub fn applied(
     for path in sent.set.keys().chain(&sent.removed) {
         record.maybe_ours.remove(path);
     }
+    if record.late_check.is_some() && operation.method() == Method::Put {
+        // the request that may still come is a PUT too: it would bring the whole list as it was before this one
+        record.late_members.extend(members_by_id(sent));
+    }
     commit_members(record, entries, sent, ids);
 }
 
@@ -179,7 +183,7 @@ pub fn absent(record: &mut Record) {
     record.gone = true;
 }
 
-/// Nobody knows whether it was applied. `late`: until then the request may still be applied, and nothing fences it.
+/// Nobody knows whether it was applied. `late`: until then the request may still be applied.
 pub fn unknown(record: &mut Record, operation: &Operation, sent: &Sent, late: Option<Millis>) {
     record.claim = None;
     record.verify = true;
@@ -187,12 +191,17 @@ pub fn unknown(record: &mut Record, operation: &Operation, sent: &Sent, late: Op
     record.etag = None;
     if let Some(until) = late {
         may_come(record, operation.method(), until);
-        let added = sent.added.iter().filter_map(|(value, reference)| match reference {
-            Reference::Id(id) => Some((value.clone(), id.clone())),
-            Reference::InBatch(_) | Reference::Pending | Reference::Gone => None,
-        });
-        record.late_members.extend(added.chain(sent.dropped.iter().cloned()));
+        record.late_members.extend(members_by_id(sent));
     }
+}
+
+/// The members that a request adds or removes, as far as their ids are known.
+fn members_by_id(sent: &Sent) -> impl Iterator<Item = (String, TargetId)> {
+    let added = sent.added.iter().filter_map(|(value, reference)| match reference {
+        Reference::Id(id) => Some((value.clone(), id.clone())),
+        Reference::InBatch(_) | Reference::Pending | Reference::Gone => None,
+    });
+    added.chain(sent.dropped.iter().cloned())
 }
 
 /// The holder of the claim is gone: nobody knows what it has sent, and until `late` that may still be applied.

@@ -176,8 +176,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     }
 
     fn unknown(&self, record: &mut Record, ready: &Ready, late: bool, now: Millis) {
-        let fenced = ready.operation.version().is_some();
-        let late = (late && !fenced).then(|| now.plus(self.settings.late_window));
+        // a version fences it from the next write on only, and there may be none
+        let late = late.then(|| now.plus(self.settings.late_window));
         settle::unknown(record, &ready.operation, &ready.sent, late);
     }
 
