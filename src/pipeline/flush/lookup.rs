@@ -17,6 +17,7 @@ use crate::core::letter::Class;
 use crate::core::matching::{Match, choose, matcher, matching_value};
 use crate::core::outcome::{Answer, NotSent, Outcome};
 use crate::core::path::Path;
+use crate::core::record::Record;
 use crate::core::resource::{ETag, ResourceKey, ResourceType, TargetId};
 use crate::core::schedule::Lane;
 use crate::core::settle;
@@ -70,6 +71,9 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                     item.absent = true;
                     item.changed = true;
                 }
+                Match::One(_, live) if self.may_be_anothers(key, &item.record, &live) => {
+                    self.settle_no_create_yet(items, key).await?;
+                }
                 Match::One(id, live) => match self.own(key, &id).await? {
                     Owner::Ours => {
                         let answer = Answer { etag: listed_version(&live), ..Answer::default() };
@@ -103,6 +107,13 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             }
         }
         Ok(())
+    }
+
+    /// What carries no externalId is not adopted while a POST of ours may still be processed: then there would be two.
+    fn may_be_anothers(&self, key: &ResourceKey, record: &Record, live: &Value) -> bool {
+        let external_id = at(live, &Path::core("externalId")).and_then(Value::as_str);
+        let awaited = record.no_create_before.is_some_and(|until| until > self.clock.now());
+        awaited && external_id != Some(key.external_id.as_str())
     }
 
     /// Claims a target resource; one whose owner was deleted at the source is handed over (D16).
