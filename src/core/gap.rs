@@ -413,7 +413,7 @@ pub fn member_changes(
         }
         let settled = maybe.is_none() && !entry.is_unnamed(record.incarnation);
         match (wanted, references.get(value)) {
-            _ if entry.dead => changes.clean.push(value.clone()),
+            _ if record.is_dead_member(entry) => changes.clean.push(value.clone()),
             (false, _) if there.is_empty() => changes.clean.push(value.clone()),
             (false, _) => changes.remove.extend(there.into_iter().map(|id| (value.clone(), id.clone()))),
             (true, Some(Reference::Id(id))) if applied == Some(id) && settled => {

@@ -211,12 +211,22 @@ impl Record {
 
     /// True if the source wants this member in, and says so itself or as a part of the whole list.
     pub fn wants_member(&self, entry: &MemberEntry) -> bool {
-        entry.present && self.desired.member_floor().is_none_or(|floor| entry.revision >= *floor)
+        entry.present && !self.is_hidden(entry)
+    }
+
+    /// True if a dead letter holds the last word on this member: nothing newer, not even a floor, says otherwise.
+    pub fn is_dead_member(&self, entry: &MemberEntry) -> bool {
+        entry.dead && !self.is_hidden(entry)
+    }
+
+    /// True if the whole list was written after this was said.
+    pub fn is_hidden(&self, entry: &MemberEntry) -> bool {
+        self.desired.member_floor().is_some_and(|floor| entry.revision < *floor)
     }
 
     /// True if the flush has to look at this ledger entry.
     pub fn is_dirty(&self, entry: &MemberEntry) -> bool {
-        if entry.dead {
+        if self.is_dead_member(entry) {
             return false;
         }
         let (applied, maybe) = entry.written(self.incarnation);
@@ -228,7 +238,7 @@ impl Record {
     pub fn can_forget(&self, entry: &MemberEntry) -> bool {
         let ahead = entry.incarnation >= self.incarnation;
         let written = ahead && (entry.applied.is_some() || entry.maybe.is_some() || entry.unnamed);
-        !written && self.desired.member_floor().is_some_and(|floor| entry.revision < *floor)
+        !written && self.is_hidden(entry)
     }
 
     /// Forgets the target's resource: deleted there, or never what we thought.

@@ -1,7 +1,6 @@
 //! The transitions of a record around a write: begin, and what each disposition makes of it. Pure.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -246,8 +245,10 @@ pub fn read_again(record: &mut Record) {
 /// Ledger entries of members that a request given up may have brought back: perhaps there, whatever was written since.
 /// `entries` are those that are still known.
 pub fn members_again(record: &mut Record, entries: &mut Entries) {
+    let late = std::mem::take(&mut record.late_members);
     let floor = record.desired.member_floor();
-    for (value, id) in std::mem::take(&mut record.late_members) {
+    let is_dead = |entry: &MemberEntry| record.is_dead_member(entry);
+    for (value, id) in late {
         if !entries.contains_key(&value)
             && let Some(floor) = floor
         {
@@ -256,7 +257,7 @@ pub fn members_again(record: &mut Record, entries: &mut Entries) {
         }
         if let Some(entry) = entries.get_mut(&value)
             && entry.incarnation == record.incarnation
-            && !entry.dead
+            && !is_dead(entry)
         {
             entry.maybe = Some(id);
             entry.dirty = true;
@@ -323,11 +324,15 @@ pub fn unapplied(record: &Record, entries: &Entries) -> Delta {
         value: held.value.clone(),
         revision: held.revision.clone(),
     });
-    let dirty = entries.iter().filter(|(_, entry)| !entry.dead && entry.dirty);
-    let members = dirty.map(|(value, entry)| MemberRegister {
-        value: value.clone(),
-        present: entry.present,
-        revision: entry.revision.clone(),
+    let dirty = entries.iter().filter(|(_, entry)| entry.dirty && !record.is_dead_member(entry));
+    let members = dirty.map(|(value, entry)| {
+        // what the floor hides is out since then
+        let floor = desired.member_floor().filter(|_| record.is_hidden(entry));
+        MemberRegister {
+            value: value.clone(),
+            present: entry.present && floor.is_none(),
+            revision: floor.unwrap_or(&entry.revision).clone(),
+        }
     });
     Delta { attributes: attributes.collect(), members: members.collect(), lifecycle }
 }
@@ -374,10 +379,14 @@ pub fn bury(
     record.desired.bury(buried);
     record.trouble = None;
     record.waiting = None;
+    let floor = record.desired.member_floor().cloned();
     for (value, revision) in members {
         if let Some(entry) = entries.get_mut(value)
             && entry.revision <= *revision
         {
+            if floor.as_ref() == Some(revision) && entry.revision < *revision {
+                (entry.present, entry.revision) = (false, revision.clone());
+            }
             entry.dead = true;
             entry.dirty = false;
         }
