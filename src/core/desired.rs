@@ -113,7 +113,10 @@ impl Desired {
             && held.revision == new.revision
         {
             return match lift && std::mem::take(&mut held.dead) {
-                true => Merged::New,
+                true => {
+                    held.value = new.value.clone();
+                    Merged::New
+                }
                 false => Merged::Duplicate,
             };
         }
@@ -131,6 +134,12 @@ impl Desired {
     fn floor_of(&self, path: &Path) -> Option<&Revision> {
         let put = self.put.as_ref().filter(|_| !is_active(path) && !is_members(path));
         put.max_by_revision(self.deleted.as_ref())
+    }
+
+    /// True unless a floor or the whole attribute hides what was said of this path then.
+    fn is_visible(&self, path: &Path, revision: &Revision) -> bool {
+        let hides = |(whole, held): (&Path, &Held)| whole.covers(path) && held.revision >= *revision;
+        self.floor_of(path).is_none_or(|floor| revision >= floor) && !self.registers.iter().any(hides)
     }
 
     fn prune(&mut self) {
@@ -187,6 +196,12 @@ impl Desired {
         floors.chain(self.registers.values().filter(|held| !held.dead).map(|held| &held.revision)).max()
     }
 
+    /// The newest revision of anything, dead or not.
+    pub fn latest(&self) -> Option<&Revision> {
+        let floors = self.put.iter().chain(self.deleted.iter()).map(|f| &f.revision);
+        floors.chain(self.registers.values().map(|held| &held.revision)).max()
+    }
+
     /// The floor of the member ledger: entries older than it are hidden.
     pub fn member_floor(&self) -> Option<&Revision> {
         let whole = self.registers.get(&Path::core("members")).map(|held| &held.revision);
@@ -222,13 +237,15 @@ impl Desired {
         roots.into_iter().filter_map(|(root, held)| Some((root, wanted(held, based)?))).collect()
     }
 
-    /// Marks registers as dead: those of these paths, up to these revisions.
+    /// Marks registers as dead: those of these paths, up to these revisions. What was only implied becomes a dead register,
+    /// so that it is wanted no more until something newer is said.
     pub fn bury(&mut self, buried: &Buried) {
         for (path, revision) in &buried.attributes {
-            if let Some(held) = self.registers.get_mut(path)
-                && held.revision <= *revision
-            {
-                held.dead = true;
+            if let Some(held) = self.registers.get_mut(path) {
+                held.dead |= held.revision <= *revision;
+            } else if self.is_visible(path, revision) {
+                let held = Held { revision: revision.clone(), value: None, dead: true };
+                self.registers.insert(path.clone(), held);
             }
         }
         for (floor, revision) in [(&mut self.put, &buried.put), (&mut self.deleted, &buried.deleted)] {

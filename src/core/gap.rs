@@ -295,8 +295,10 @@ impl Wants {
 
     /// What the relay writes itself: `externalId`, and `active` where something is said about it.
     fn add_identity(&mut self, key: &ResourceKey, record: &Record) {
-        let external_id = Value::String(key.external_id.as_str().to_owned());
-        self.leaves.insert(Path::core("externalId"), external_id);
+        let external_id = Path::core("externalId");
+        if !record.desired.is_dead(&external_id) {
+            self.leaves.insert(external_id, Value::String(key.external_id.as_str().to_owned()));
+        }
         if key.kind == ResourceType::User {
             let said = record.desired.active().or(record.id.is_none().then_some(true));
             self.leaves.extend(said.map(|active| (Path::core(ACTIVE), Value::Bool(active))));

@@ -7,6 +7,7 @@ pub mod desired;
 pub mod disposition;
 pub mod gap;
 pub mod health;
+pub mod implied;
 pub mod letter;
 pub mod matching;
 pub mod operation;

@@ -8,6 +8,7 @@ use super::applied::{Applied, Fingerprint};
 use super::change::{Delta, Lifecycle, MemberRegister, Register};
 use super::desired::{Buried, Presence, Wanted};
 use super::gap::{Reference, interest};
+use super::implied::implied;
 use super::letter::Class;
 use super::operation::{Method, Operation};
 use super::outcome::Answer;
@@ -302,7 +303,7 @@ pub fn waits(record: &mut Record, reason: WaitReason, now: Millis) -> Waiting {
 }
 
 /// The intent: the part of the desired state that is not applied, as registers with their own revisions.
-pub fn unapplied(record: &Record, entries: &Entries) -> Delta {
+pub fn unapplied(key: &ResourceKey, record: &Record, entries: &Entries) -> Delta {
     let desired = &record.desired;
     let alive = |f: &&super::desired::Floor| !f.dead;
     let mut lifecycle = Lifecycle::default();
@@ -334,7 +335,8 @@ pub fn unapplied(record: &Record, entries: &Entries) -> Delta {
             revision: floor.unwrap_or(&entry.revision).clone(),
         }
     });
-    Delta { attributes: attributes.collect(), members: members.collect(), lifecycle }
+    let attributes = attributes.chain(implied(key, record)).collect();
+    Delta { attributes, members: members.collect(), lifecycle }
 }
 
 /// True unless everything that this attribute wants is at the target.
@@ -354,6 +356,8 @@ fn is_open(record: &Record, path: &Path, wanted: Option<&Wanted>) -> bool {
             let root = path.root();
             root == super::gap::manager().root()
                 || !super::applied::leaves(&root, value).iter().all(|(leaf, value)| has(leaf, value))
+                || applied.leaves.keys().filter(|leaf| leaf.root() == root).count()
+                    > super::applied::leaves(&root, value).len()
         }
         Some(Wanted::Whole(None)) => applied.leaves.keys().any(|leaf| leaf.root() == path.root()),
         Some(Wanted::Parts(_)) | None => true,

@@ -185,6 +185,8 @@ impl Rest {
 pub(super) struct Claimed {
     pub item: Item,
     pub ready: Ready,
+    /// Something was merged since it was claimed.
+    pub news: bool,
 }
 
 /// Items by key.

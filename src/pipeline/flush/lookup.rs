@@ -76,6 +76,9 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 }
                 Match::One(id, live) => match self.own(key, &id).await? {
                     Owner::Ours => {
+                        if item.record.id.as_ref() != Some(&id) {
+                            self.forewarn(key, &item.record).await?;
+                        }
                         let answer = Answer { etag: listed_version(&live), ..Answer::default() };
                         settle::adopt(&mut item.record, key, id, &live, &answer, etags);
                         item.live = Some(live);

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 
 use super::batch::{Claimed, Item, Items, Next, Ready};
 use super::{Flush, Pace};
+use crate::core::desired::Presence;
 use crate::core::gap::{Reference, References};
 use crate::core::plan::Purpose;
 use crate::core::record::user_key;
@@ -133,6 +134,10 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     }
 
     async fn load_members(&self, item: &mut Item) -> Result<(), StoreError> {
+        if item.record.desired.presence() == Presence::Deleted {
+            // gone, or kept as it is; the ledger is looked at should it come to life again
+            return Ok(());
+        }
         if item.record.scan_members {
             self.rescan(item).await?;
         }
@@ -261,7 +266,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             let Some(mut item) = items.remove(&key) else { continue };
             settle::begin(&mut item.record, &mut item.entries, &ready.operation, &ready.sent, &self.owner);
             swaps.push(item.swap(Reschedule::Keep, &ready.touched()));
-            claims.push(Claimed { item, ready });
+            claims.push(Claimed { item, ready, news: false });
         }
         self.list_members(&claims).await?;
         let swapped = self.store.swap(swaps).await?;
@@ -335,7 +340,6 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         wanted: &BTreeSet<String>,
         references: &mut References,
     ) -> Result<(), StoreError> {
-        use crate::core::desired::Presence;
         let keys: Vec<(&String, ResourceKey)> =
             wanted.iter().filter_map(|v| Some((v, user_key(v)?))).collect();
         let loads: Vec<Load> =

@@ -226,7 +226,7 @@ impl Claimed {
     fn intent(&self) -> (Record, crate::core::change::Delta) {
         let mut record = self.item.record.clone();
         record.claim = None;
-        let mut intent = settle::unapplied(&record, &self.item.entries);
+        let mut intent = settle::unapplied(&self.item.key, &record, &self.item.entries);
         if self.ready.sent.purpose == Purpose::Members {
             intent.attributes.clear();
         } else if self.item.key.kind == ResourceType::Group && self.ready.sent.purpose != Purpose::Create {

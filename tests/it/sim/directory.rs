@@ -21,6 +21,8 @@ pub struct Habits {
     pub strict_members: bool,
     /// Deleting a user takes it out of its groups.
     pub cascade: bool,
+    /// An attribute that can't be removed by a PATCH.
+    pub stubborn: Option<&'static str>,
 }
 
 /// A resource as stored: without `id` and `meta`.
@@ -121,6 +123,9 @@ impl Directory {
             }
             Write::Patch { .. } if !self.habits.patch => return Err(refusal(501, "")),
             Write::Create { .. } | Write::Patch { .. } | Write::Put { .. } => {}
+        }
+        if self.habits.stubborn.is_some_and(|path| scim_patch::removes(&body, path)) {
+            return Err(refusal(400, "mutability"));
         }
         let new = match &operation.write {
             Write::Patch { .. } => {
