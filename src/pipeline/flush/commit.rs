@@ -243,12 +243,13 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     /// What lists a resource that is about to get another id is due a little later, should this process die before it can
     /// say so. What lists a first id is pending, and looks for itself.
     pub(super) async fn forewarn(&self, key: &ResourceKey, before: &Record) -> Result<(), StoreError> {
-        if before.incarnation == 0 && before.desired.deleted().is_none() {
+        if !may_be_listed_by_another_id(before) {
             return Ok(());
         }
         let at = self.clock.now().plus(REFERENCE_RECHECK);
         let due = |dependent| (dependent, Due { lane: Lane::Members, at });
-        let dependents: Vec<_> = self.store.dependents(key).await?.into_iter().map(due).collect();
+        let others = self.store.dependents(key).await?.into_iter().filter(|dependent| dependent != key);
+        let dependents: Vec<_> = others.map(due).collect();
         if dependents.is_empty() {
             return Ok(());
         }
@@ -292,6 +293,11 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         });
         self.commit(changes.collect()).await
     }
+}
+
+/// True if somebody may have settled a reference to this resource that a new id changes.
+pub(super) fn may_be_listed_by_another_id(record: &Record) -> bool {
+    record.incarnation > 0 || record.desired.deleted().is_some()
 }
 
 fn swap_of(item: &Item, record: Record, entries: Entries) -> Swap {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::Flush;
 use super::batch::Items;
+use super::commit::may_be_listed_by_another_id;
 use crate::core::applied::at;
 use crate::core::desired::Presence;
 use crate::core::disposition::Trouble;
@@ -62,6 +63,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         found: &[Value],
     ) -> Result<(), StoreError> {
         let etags = self.rules().etag;
+        // one at a time: forewarned resources that are looked up here as well would forewarn each other for ever
+        let mut forewarned = false;
         for key in keys {
             let Some(item) = items.get_mut(key) else { continue };
             let value = matching_value(key, &item.record);
@@ -76,7 +79,12 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 }
                 Match::One(id, live) => match self.own(key, &id).await? {
                     Owner::Ours => {
-                        if item.record.id.as_ref() != Some(&id) {
+                        if item.record.id.as_ref() != Some(&id) && may_be_listed_by_another_id(&item.record) {
+                            if std::mem::replace(&mut forewarned, true) {
+                                items.remove(*key);
+                                self.postpone(&[(*key).clone()], Lane::Update, self.settings.linger).await;
+                                continue;
+                            }
                             self.forewarn(key, &item.record).await?;
                         }
                         let answer = Answer { etag: listed_version(&live), ..Answer::default() };

@@ -21,6 +21,9 @@ fn for_each_seed(property: impl Fn(u64)) {
     };
     let mut failed = Vec::new();
     for seed in seeds {
+        if std::env::var("SIM_VERBOSE").is_ok() {
+            eprintln!("seed {seed}");
+        }
         if catch_unwind(AssertUnwindSafe(|| property(seed))).is_err() {
             eprintln!("^^^ seed {seed}");
             failed.push(seed);

@@ -25,7 +25,7 @@ use super::letters::homes;
 use super::model::expected;
 use super::replica::{Parts, Replica, reset_ids};
 use super::store::SimStore;
-use super::target::{Profile, SimTarget};
+use super::target::{Processed, Profile, SimTarget};
 
 /// After so long without an end something goes round in circles.
 const PATIENCE: Duration = Duration::from_secs(6 * 3600);
@@ -162,6 +162,7 @@ impl World {
 
     /// Where the target differs from what the events say.
     pub fn problems(&self) -> Vec<String> {
+        let alone = alone(&self.parts.target.processed());
         let (expected, homes) = (expected(&self.events, &self.base), homes(&self.parts.broker.dead()));
         self.parts.target.with(|directory| {
             let check = Check {
@@ -171,7 +172,7 @@ impl World {
                 foreign: &self.foreign,
                 user: self.parts.settings.user,
                 group: self.parts.settings.group,
-                problems: Vec::new(),
+                problems: alone,
             };
             check.run()
         })
@@ -198,6 +199,16 @@ impl World {
         }
         assert!(problems.is_empty(), "\n  {}", problems.join("\n  "));
     }
+}
+
+/// Deprovisioning operations that carry something else.
+fn alone(processed: &[Processed]) -> Vec<String> {
+    let deactivates = |operation: &Value| operation["path"] == "active" && operation["value"] == false;
+    let mixed = processed.iter().filter(|processed| {
+        let operations = processed.body.as_ref().and_then(|body| body["Operations"].as_array());
+        operations.is_some_and(|all| all.len() > 1 && all.iter().any(deactivates))
+    });
+    mixed.map(|processed| format!("{}: deactivated together with something else", processed.key)).collect()
 }
 
 /// Runs a world on paused time.
