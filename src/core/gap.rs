@@ -236,7 +236,8 @@ fn removable(
     let ours = !matches!(root.attribute.as_str(), ACTIVE | "externalId") || root.schema.is_some();
     let removed = removed.contains(&root) || removed.contains(path);
     let said = record.desired.presence() == Presence::Alive || removed;
-    ours && said && !wanted.contains_key(path) && !kept.contains(&root) && !record.desired.is_dead(&root)
+    let dead = record.desired.is_dead(&root) || record.desired.is_dead(path);
+    ours && said && !wanted.contains_key(path) && !kept.contains(&root) && !dead
 }
 
 /// What is wanted, as leaves.
@@ -307,7 +308,7 @@ impl Wants {
 }
 
 /// True if these are sub-attributes, and not elements of a multi-valued attribute.
-fn are_leaves(parts: &[(Path, Option<Value>)]) -> bool {
+pub fn are_leaves(parts: &[(Path, Option<Value>)]) -> bool {
     parts.iter().all(|(path, _)| path.selector.is_none())
 }
 

@@ -1,6 +1,8 @@
 //! What is wanted although no register says so: removal by absence from a `put`, activity of what was revived, our
 //! `externalId`. In an intent it becomes registers, so that a letter can hold it and its verdict can bury it.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::applied::Fingerprint;
@@ -34,20 +36,18 @@ pub fn implied(key: &ResourceKey, record: &Record) -> Vec<Register> {
     registers
 }
 
-/// Whole attributes that are ours at the target, and absent from the `put`.
+/// What is ours at the target, and absent from the `put`.
 fn removals(record: &Record) -> Vec<Register> {
     let (Presence::Alive, Some(put)) = (record.desired.presence(), record.desired.put()) else {
         return Vec::new();
     };
     let wanted = record.desired.attributes();
+    let dead = |path: &Path| record.desired.is_dead(path) || record.desired.is_dead(&path.root());
     let applied = record.applied.iter().flat_map(|applied| applied.leaves.keys());
-    let roots = applied.chain(&record.maybe_ours).map(Path::root);
-    let mut gone: Vec<Path> = roots
-        .filter(|root| root.schema.is_some() || !matches!(root.attribute.as_str(), "active" | "externalId"))
-        .filter(|root| !wanted.contains_key(root) && !record.desired.is_dead(root))
-        .collect();
-    gone.sort();
-    gone.dedup();
-    let register = |path| Register { path, value: None, revision: put.revision.clone() };
-    gone.into_iter().map(register).collect()
+    let ours: BTreeSet<&Path> = applied.chain(&record.maybe_ours).collect();
+    let gone = ours
+        .into_iter()
+        .filter(|path| path.schema.is_some() || !matches!(path.attribute.as_str(), "active" | "externalId"))
+        .filter(|path| !wanted.contains_key(&path.root()) && !dead(path));
+    gone.map(|path| Register { path: path.clone(), value: None, revision: put.revision.clone() }).collect()
 }

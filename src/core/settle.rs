@@ -8,7 +8,6 @@ use super::applied::{Applied, Fingerprint};
 use super::change::{Delta, Lifecycle, MemberRegister, Register};
 use super::desired::{Buried, Presence, Wanted};
 use super::gap::{Reference, interest};
-use super::implied::implied;
 use super::letter::Class;
 use super::operation::{Method, Operation};
 use super::outcome::Answer;
@@ -303,7 +302,7 @@ pub fn waits(record: &mut Record, reason: WaitReason, now: Millis) -> Waiting {
 }
 
 /// The intent: the part of the desired state that is not applied, as registers with their own revisions.
-pub fn unapplied(key: &ResourceKey, record: &Record, entries: &Entries) -> Delta {
+pub fn unapplied(record: &Record, entries: &Entries) -> Delta {
     let desired = &record.desired;
     let alive = |f: &&super::desired::Floor| !f.dead;
     let mut lifecycle = Lifecycle::default();
@@ -335,8 +334,7 @@ pub fn unapplied(key: &ResourceKey, record: &Record, entries: &Entries) -> Delta
             revision: floor.unwrap_or(&entry.revision).clone(),
         }
     });
-    let attributes = attributes.chain(implied(key, record)).collect();
-    Delta { attributes, members: members.collect(), lifecycle }
+    Delta { attributes: attributes.collect(), members: members.collect(), lifecycle }
 }
 
 /// True unless everything that this attribute wants is at the target.
@@ -360,6 +358,13 @@ fn is_open(record: &Record, path: &Path, wanted: Option<&Wanted>) -> bool {
                     > super::applied::leaves(&root, value).len()
         }
         Some(Wanted::Whole(None)) => applied.leaves.keys().any(|leaf| leaf.root() == path.root()),
+        Some(Wanted::Parts(parts)) if super::gap::are_leaves(parts) => {
+            let part = parts.iter().find(|(part, _)| part == path);
+            part.is_some_and(|(_, value)| match value {
+                Some(value) => !has(path, value),
+                None => applied.leaves.contains_key(path),
+            })
+        }
         Some(Wanted::Parts(_)) | None => true,
     }
 }

@@ -10,6 +10,7 @@ use super::batch::Claimed;
 use super::commit::{Change, Doubt};
 use super::reason::{count, explain, reason, refused_letter};
 use crate::core::disposition::{Disposition, Health, Situation, Trouble, classify, may_come_late};
+use crate::core::implied::implied;
 use crate::core::letter::Class;
 use crate::core::outcome::{Answer, Outcome};
 use crate::core::plan::Purpose;
@@ -192,7 +193,10 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         outcome: &Outcome,
     ) -> Result<Change, PublishError> {
         let reason = reason(class, outcome, Some(&claim.ready.operation));
-        let (mut record, intent) = claim.intent();
+        let (mut record, mut intent) = claim.intent();
+        if claim.ready.sent.purpose != Purpose::Members {
+            intent.attributes.extend(implied(&claim.item.key, &record));
+        }
         settle::failed(&mut record, class, reason.status, self.clock.now());
         self.letters.dead(&claim.item.key, &record, &intent, &reason).await.inspect_err(refused_letter)?;
         tracing::warn!(resource = %claim.item.key, class = %class, status = reason.status, "dead-lettered");
@@ -226,7 +230,7 @@ impl Claimed {
     fn intent(&self) -> (Record, crate::core::change::Delta) {
         let mut record = self.item.record.clone();
         record.claim = None;
-        let mut intent = settle::unapplied(&self.item.key, &record, &self.item.entries);
+        let mut intent = settle::unapplied(&record, &self.item.entries);
         if self.ready.sent.purpose == Purpose::Members {
             intent.attributes.clear();
         } else if self.item.key.kind == ResourceType::Group && self.ready.sent.purpose != Purpose::Create {

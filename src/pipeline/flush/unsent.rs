@@ -138,7 +138,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let Some(mut item) = items.remove(key) else { return Ok(()) };
         let now = self.clock.now();
         settle::failed(&mut item.record, Class::Uniqueness, None, now);
-        let intent = settle::unapplied(key, &item.record, &item.entries);
+        let intent = settle::unapplied(&item.record, &item.entries);
         if self
             .letters
             .retry(key, &item.record, &intent, &reason, index)
@@ -162,7 +162,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         reason: Reason,
     ) -> Result<(), StoreError> {
         let Some(mut item) = items.remove(key) else { return Ok(()) };
-        let intent = settle::unapplied(key, &item.record, &item.entries);
+        let intent = settle::unapplied(&item.record, &item.entries);
         if self.letters.dead(key, &item.record, &intent, &reason).await.inspect_err(refused_letter).is_err() {
             self.postpone(&[item.key], Lane::Update, Duration::from_secs(1)).await;
             return Ok(());
