@@ -187,6 +187,8 @@ pub(super) struct Claimed {
     pub ready: Ready,
     /// Something was merged since it was claimed.
     pub news: bool,
+    /// It was written to since it was claimed: merged into, or told that a member has another id.
+    pub touched: bool,
 }
 
 /// Items by key.

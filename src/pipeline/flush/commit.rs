@@ -96,6 +96,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             let changed =
                 |members: &Entries| members.iter().any(|(value, e)| claim.item.entries.get(value) != Some(e));
             claim.news |= record.desired != claim.item.record.desired || changed(&members);
+            claim.touched = true;
             claim.item.version = version;
             claim.item.record = record;
             // entries that the request did not touch may have changed meanwhile: only what was loaded is written
@@ -108,7 +109,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
 
     /// The record and schedule that a change leads to.
     fn committed(&self, claim: &Claimed, change: &Change) -> Swap {
-        let Claimed { item, ready, news } = claim;
+        let Claimed { item, ready, news, touched } = claim;
         let (mut record, mut entries) = (item.record.clone(), item.entries.clone());
         let now = self.clock.now();
         let etags = self.rules().etag;
@@ -116,6 +117,10 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         match change {
             Change::Applied { answer, ids } => {
                 settle::applied(&mut record, &mut entries, &ready.operation, &ready.sent, answer, etags, ids);
+                for entry in entries.values_mut().filter(|_| *touched) {
+                    // perhaps because its user got another id than the one that was just written
+                    entry.dirty |= record.wants_member(entry) && !entry.dead;
+                }
                 self.observe_latency(&record, ready.sent.purpose.lane(), now);
             }
             Change::Unsent { wait: asked } => {

@@ -266,7 +266,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             let Some(mut item) = items.remove(&key) else { continue };
             settle::begin(&mut item.record, &mut item.entries, &ready.operation, &ready.sent, &self.owner);
             swaps.push(item.swap(Reschedule::Keep, &ready.touched()));
-            claims.push(Claimed { item, ready, news: false });
+            claims.push(Claimed { item, ready, news: false, touched: false });
         }
         self.list_members(&claims).await?;
         let swapped = self.store.swap(swaps).await?;
