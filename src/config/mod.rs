@@ -4,6 +4,8 @@ pub mod document;
 pub mod keys;
 mod reader;
 mod sections;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::collections::BTreeMap;
@@ -13,7 +15,6 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-use self::keys::Kind;
 use self::reader::Reader;
 use self::value::Sources;
 
@@ -129,6 +130,10 @@ pub struct Target {
     pub timeout: Duration,
     /// Of a bulk request.
     pub bulk_timeout: Duration,
+    /// Nothing is written.
+    pub read_only: bool,
+    /// Never written.
+    pub protected: Vec<String>,
     /// Until the late re-read.
     pub late_window: Duration,
     /// How to authenticate.
@@ -185,6 +190,7 @@ pub struct Config {
     /// `shutdown.timeout`.
     pub shutdown_timeout: Duration,
 }
+
 impl Config {
     /// Parses a configuration. `read` reads the files that secrets name.
     pub fn parse(
@@ -195,12 +201,15 @@ impl Config {
         let sources = Sources { environment, read };
         let mut reader = Reader::default();
         reader.read_defaults(&sources);
-        match text.parse::<toml::Table>() {
-            Ok(table) => reader.read_table("", &table, &sources),
-            Err(error) => reader.problem("(file)", error.to_string().trim().replace('\n', "\n    ")),
+        let table = text.parse::<toml::Table>();
+        match &table {
+            Ok(table) => reader.read_table("", table, &sources),
+            Err(error) => reader.problem("(file)", not_toml(text, error)),
         }
         reader.read_environment(&sources);
-        reader.check_required();
+        if table.is_ok() {
+            reader.check_required();
+        }
         let config = reader.build();
         reader.problems.sort();
         reader.problems.dedup();
@@ -210,7 +219,11 @@ impl Config {
         }
     }
 }
-/// True for a secret: the example shows how to name it.
-pub fn is_secret(kind: Kind) -> bool {
-    kind == Kind::Secret
+
+/// Where and why, without the line itself: it may hold a URL with a password.
+fn not_toml(text: &str, error: &toml::de::Error) -> String {
+    let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or(text);
+    let (line, column) =
+        (before.matches('\n').count() + 1, before.chars().rev().take_while(|c| *c != '\n').count() + 1);
+    format!("is not TOML: line {line} column {column}: {}", error.message().replace('\n', ", "))
 }

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use toml::Value;
 use url::Url;
 
-use super::keys::{KEYS, find, similar};
+use super::keys::{KEYS, find, is_section, similar};
 use super::value::{Parsed, Sources, parse, parse_text};
 use super::{OVERRIDE, Problem, TlsFiles};
 
@@ -17,6 +17,7 @@ pub(super) struct Reader {
     pub(super) values: BTreeMap<&'static str, Parsed>,
     pub(super) problems: Vec<Problem>,
 }
+
 impl Reader {
     pub(super) fn problem(&mut self, key: &str, what: impl Into<String>) {
         self.problems.push(Problem { key: key.to_owned(), what: what.into() });
@@ -43,14 +44,16 @@ impl Reader {
             match (find(&path), value) {
                 (Some(key), value) => self.take(key.path, parse(key.kind, value, sources)),
                 (None, Value::Table(inner)) if is_section(&path) => self.read_table(&path, inner, sources),
+                (None, _) if is_section(&path) => {
+                    self.problem(&path, format!("is a section: write [{path}], then its keys"));
+                }
                 (None, _) => self.unknown(&path),
             }
         }
     }
 
-    pub(super) fn unknown(&mut self, path: &str) {
-        let hint = similar(path).map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
-        self.problem(path, format!("unknown key{hint}"));
+    fn unknown(&mut self, path: &str) {
+        self.problem(path, format!("unknown key{}", hint(path)));
     }
 
     pub(super) fn read_environment(&mut self, sources: &Sources<'_>) {
@@ -62,11 +65,7 @@ impl Reader {
                     let parsed = parse_text(key.kind, text, sources);
                     self.take(key.path, parsed.map_err(|what| format!("{what} (from {name})")));
                 }
-                None => {
-                    let hint =
-                        similar(&path).map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
-                    self.problem(name, format!("overrides the unknown key `{path}`{hint}"));
-                }
+                None => self.problem(name, format!("overrides the unknown key `{path}`{}", hint(&path))),
             }
         }
     }
@@ -152,7 +151,7 @@ impl Reader {
     }
 }
 
-/// True if keys lie below this path.
-fn is_section(path: &str) -> bool {
-    KEYS.iter().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+/// What may have been meant, as the end of a sentence.
+fn hint(path: &str) -> String {
+    similar(path).map(|known| format!("; did you mean `{known}`?")).unwrap_or_default()
 }

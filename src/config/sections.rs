@@ -46,6 +46,9 @@ impl Reader {
 
     fn amqp(&mut self) -> Option<Amqp> {
         let tls = self.tls("amqp");
+        if self.text("amqp.exchange").is_some_and(|name| name.len() > 255) {
+            self.problem("amqp.exchange", "must have at most 255 bytes: AMQP allows no more");
+        }
         Some(Amqp {
             url: self.url("amqp.url")?,
             username: self.text("amqp.username"),
@@ -64,6 +67,10 @@ impl Reader {
         let tls = self.tls("redis");
         let cluster = self.text("redis.mode")? == "cluster";
         let urls = match (cluster, self.texts("redis.urls")) {
+            (true, Some(urls)) if urls.is_empty() => {
+                self.problem("redis.urls", "must hold at least one node of the cluster");
+                return None;
+            }
             (true, Some(urls)) => urls,
             (true, None) | (false, None) => vec![self.url("redis.url")?.to_string()],
             (false, Some(_)) => {
@@ -100,6 +107,8 @@ impl Reader {
             tls,
             timeout: self.span("target.timeout")?,
             bulk_timeout: self.span("target.bulk_timeout")?,
+            read_only: self.flag("target.read_only"),
+            protected: self.texts("target.protected")?,
             late_window: self.span("target.late_window")?,
             auth: auth?,
         })

@@ -150,14 +150,14 @@ pub fn gap(
     }
 }
 
-/// Nothing is wanted of a resource that exists nowhere: all that was said is dead.
+/// Nothing is wanted of a resource that exists nowhere: all that was said is dead or held.
 fn is_quiet_without_base(record: &Record) -> bool {
-    record.desired.registers().all(|(_, held)| held.dead) && !record.scan_members
+    record.desired.registers().all(|(_, held)| !held.mark.is_wanted()) && !record.scan_members
 }
 
 /// True if all that is wanted of a resource without a base is that it be inactive: where it exists nowhere, it is.
 pub fn wants_only_inactive(record: &Record) -> bool {
-    let mut live = record.desired.registers().filter(|(_, held)| !held.dead);
+    let mut live = record.desired.registers().filter(|(_, held)| held.mark.is_wanted());
     record.desired.active() == Some(false) && live.all(|(path, _)| path.attribute == ACTIVE)
 }
 
@@ -236,7 +236,7 @@ fn removable(
     let ours = !matches!(root.attribute.as_str(), ACTIVE | "externalId") || root.schema.is_some();
     let removed = removed.contains(&root) || removed.contains(path);
     let said = record.desired.presence() == Presence::Alive || removed;
-    let dead = record.desired.is_dead(&root) || record.desired.is_dead(path);
+    let dead = record.desired.is_withheld(&root) || record.desired.is_withheld(path);
     ours && said && !wanted.contains_key(path) && !kept.contains(&root) && !dead
 }
 
@@ -297,7 +297,7 @@ impl Wants {
     /// What the relay writes itself: `externalId`, and `active` where something is said about it.
     fn add_identity(&mut self, key: &ResourceKey, record: &Record) {
         let external_id = Path::core("externalId");
-        if !record.desired.is_dead(&external_id) {
+        if !record.desired.is_withheld(&external_id) {
             self.leaves.insert(external_id, Value::String(key.external_id.as_str().to_owned()));
         }
         if key.kind == ResourceType::User {
@@ -408,7 +408,7 @@ pub fn member_changes(
     let mut changes = MemberChanges::default();
     for (value, entry) in entries {
         let (applied, maybe) = entry.written(record.incarnation);
-        let wanted = !entry.dead && record.wants_member(entry);
+        let wanted = entry.mark.is_wanted() && record.wants_member(entry);
         let mut there: BTreeSet<&TargetId> = applied.into_iter().chain(maybe).collect();
         if let (true, Some(Reference::Id(id))) = (entry.is_unnamed(record.incarnation), references.get(value))
         {
@@ -416,7 +416,7 @@ pub fn member_changes(
         }
         let settled = maybe.is_none() && !entry.is_unnamed(record.incarnation);
         match (wanted, references.get(value)) {
-            _ if record.is_dead_member(entry) => changes.clean.push(value.clone()),
+            _ if record.is_withheld_member(entry) => changes.clean.push(value.clone()),
             (false, _) if there.is_empty() => changes.clean.push(value.clone()),
             (false, _) => changes.remove.extend(there.into_iter().map(|id| (value.clone(), id.clone()))),
             (true, Some(Reference::Id(id))) if applied == Some(id) && settled => {

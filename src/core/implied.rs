@@ -42,7 +42,7 @@ fn removals(record: &Record) -> Vec<Register> {
         return Vec::new();
     };
     let wanted = record.desired.attributes();
-    let dead = |path: &Path| record.desired.is_dead(path) || record.desired.is_dead(&path.root());
+    let dead = |path: &Path| record.desired.is_withheld(path) || record.desired.is_withheld(&path.root());
     let applied = record.applied.iter().flat_map(|applied| applied.leaves.keys());
     let ours: BTreeSet<&Path> = applied.chain(&record.maybe_ours).collect();
     let gone = ours

@@ -8,6 +8,7 @@ use super::applied::Applied;
 use super::change::{Change, MemberRegister};
 use super::desired::{Desired, Merged};
 use super::letter::Class;
+use super::mark::Mark;
 use super::operation::Method;
 use super::path::Path;
 use super::resource::{ETag, ResourceKey, ResourceType, TargetId};
@@ -89,6 +90,10 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+fn is_live(mark: &Mark) -> bool {
+    *mark == Mark::LIVE
+}
+
 fn is_zero(value: &u32) -> bool {
     *value == 0
 }
@@ -156,7 +161,7 @@ impl Record {
     /// Merges a change; `entries` are the ledger entries of the members that it names.
     pub fn merge(&mut self, change: &Change, entries: &BTreeMap<String, MemberEntry>) -> Intake {
         let floor = self.desired.member_floor().cloned();
-        let mut merged = self.desired.merge(&change.delta, change.origin);
+        let mut merged = self.desired.merge(&change.delta, change.origin, change.round);
         if change.key.kind == ResourceType::Group && self.desired.member_floor() != floor.as_ref() {
             self.scan_members = true;
         }
@@ -178,22 +183,23 @@ impl Record {
         held: Option<&MemberEntry>,
         change: &Change,
     ) -> (Merged, Option<MemberEntry>) {
-        use super::change::Origin;
-        let lift = matches!(change.origin, Origin::Replay | Origin::Approve);
+        let again = |mark: Mark| mark.said_again(change.origin, change.round);
         if self.desired.member_floor().is_some_and(|floor| new.revision < *floor) {
             return (Merged::Stale, None);
         }
         let mut entry = match held {
             Some(held) if held.revision > new.revision => return (Merged::Stale, None),
-            Some(held) if held.revision == new.revision && !(lift && held.dead) => {
+            Some(held) if held.revision == new.revision && again(held.mark) == held.mark => {
                 return (Merged::Duplicate, None);
             }
-            Some(held) => held.clone(),
-            None => MemberEntry::new(new.revision.clone()),
+            Some(held) if held.revision == new.revision => {
+                MemberEntry { mark: again(held.mark), ..held.clone() }
+            }
+            Some(held) => MemberEntry { mark: again(Mark::LIVE), ..held.clone() },
+            None => MemberEntry { mark: again(Mark::LIVE), ..MemberEntry::new(new.revision.clone()) },
         };
         entry.revision = new.revision.clone();
         entry.present = new.present;
-        entry.dead = false;
         // dirty already: its user may have got another id
         entry.dirty |= self.is_dirty(&entry);
         (Merged::New, Some(entry))
@@ -214,9 +220,9 @@ impl Record {
         entry.present && !self.is_hidden(entry)
     }
 
-    /// True if a dead letter holds the last word on this member: nothing newer, not even a floor, says otherwise.
-    pub fn is_dead_member(&self, entry: &MemberEntry) -> bool {
-        entry.dead && !self.is_hidden(entry)
+    /// True if the last word on this member is dead or held: nothing newer, not even a floor, says otherwise.
+    pub fn is_withheld_member(&self, entry: &MemberEntry) -> bool {
+        !entry.mark.is_wanted() && !self.is_hidden(entry)
     }
 
     /// True if the whole list was written after this was said.
@@ -226,7 +232,7 @@ impl Record {
 
     /// True if the flush has to look at this ledger entry.
     pub fn is_dirty(&self, entry: &MemberEntry) -> bool {
-        if self.is_dead_member(entry) {
+        if self.is_withheld_member(entry) {
             return false;
         }
         let (applied, maybe) = entry.written(self.incarnation);
@@ -297,9 +303,9 @@ pub struct MemberEntry {
     /// The incarnation of the group that `applied`, `maybe` and `unnamed` speak of.
     #[serde(rename = "i", default, skip_serializing_if = "is_zero")]
     pub incarnation: u32,
-    /// A dead letter is this entry's home: it is not to be written.
-    #[serde(rename = "x", default, skip_serializing_if = "is_false")]
-    pub dead: bool,
+    /// What became of it.
+    #[serde(rename = "x", default, skip_serializing_if = "is_live")]
+    pub mark: Mark,
     /// Whether the flush has to look at it; kept as an index of its own by the store.
     #[serde(rename = "d", default, skip_serializing_if = "is_false")]
     pub dirty: bool,
@@ -315,7 +321,7 @@ impl MemberEntry {
             maybe: None,
             unnamed: false,
             incarnation: 0,
-            dead: false,
+            mark: Mark::LIVE,
             dirty: false,
         }
     }

@@ -6,9 +6,10 @@ use serde_json::Value;
 
 use super::applied::{Applied, Fingerprint};
 use super::change::{Delta, Lifecycle, MemberRegister, Register};
-use super::desired::{Buried, Presence, Wanted};
+use super::desired::{Presence, Wanted, Words};
 use super::gap::{Reference, interest};
 use super::letter::Class;
+use super::mark::{Mark, Stage};
 use super::operation::{Method, Operation};
 use super::outcome::Answer;
 use super::path::Path;
@@ -247,7 +248,7 @@ pub fn read_again(record: &mut Record) {
 pub fn members_again(record: &mut Record, entries: &mut Entries) {
     let late = std::mem::take(&mut record.late_members);
     let floor = record.desired.member_floor();
-    let is_dead = |entry: &MemberEntry| record.is_dead_member(entry);
+    let is_withheld = |entry: &MemberEntry| record.is_withheld_member(entry);
     for (value, id) in late {
         if !entries.contains_key(&value)
             && let Some(floor) = floor
@@ -257,7 +258,7 @@ pub fn members_again(record: &mut Record, entries: &mut Entries) {
         }
         if let Some(entry) = entries.get_mut(&value)
             && entry.incarnation == record.incarnation
-            && !is_dead(entry)
+            && !is_withheld(entry)
         {
             entry.maybe = Some(id);
             entry.dirty = true;
@@ -304,7 +305,7 @@ pub fn waits(record: &mut Record, reason: WaitReason, now: Millis) -> Waiting {
 /// The intent: the part of the desired state that is not applied, as registers with their own revisions.
 pub fn unapplied(record: &Record, entries: &Entries) -> Delta {
     let desired = &record.desired;
-    let alive = |f: &&super::desired::Floor| !f.dead;
+    let alive = |f: &&super::desired::Floor| f.mark.is_wanted();
     let mut lifecycle = Lifecycle::default();
     match desired.presence() {
         Presence::Alive => {
@@ -318,13 +319,13 @@ pub fn unapplied(record: &Record, entries: &Entries) -> Delta {
     }
     let wanted = desired.attributes();
     let open = |path: &Path| is_open(record, path, wanted.get(&path.root()));
-    let live = desired.registers().filter(|(path, held)| !held.dead && open(path));
+    let live = desired.registers().filter(|(path, held)| held.mark.is_wanted() && open(path));
     let attributes = live.map(|(path, held)| Register {
         path: path.clone(),
         value: held.value.clone(),
         revision: held.revision.clone(),
     });
-    let dirty = entries.iter().filter(|(_, entry)| entry.dirty && !record.is_dead_member(entry));
+    let dirty = entries.iter().filter(|(_, entry)| entry.dirty && !record.is_withheld_member(entry));
     let members = dirty.map(|(value, entry)| {
         // what the floor hides is out since then
         let floor = desired.member_floor().filter(|_| record.is_hidden(entry));
@@ -369,35 +370,43 @@ fn is_open(record: &Record, path: &Path, wanted: Option<&Wanted>) -> bool {
     }
 }
 
-/// What a dead letter with this intent takes along.
-pub fn buried(record: &Record, intent: &Delta) -> Buried {
+/// The words that a letter with this intent is about.
+pub fn words(record: &Record, intent: &Delta) -> Words {
     let attributes = intent.attributes.iter().map(|r| (r.path.clone(), r.revision.clone())).collect();
+    let members = intent.members.iter().map(|m| (m.value.clone(), m.revision.clone())).collect();
     let put = intent.lifecycle.put.clone().filter(|_| record.id.is_none());
     let deleted = intent.lifecycle.deleted.clone().filter(|_| record.desired.presence() == Presence::Deleted);
-    Buried { attributes, put, deleted }
+    Words { attributes, members, put, deleted }
 }
 
-/// A dead letter is the home of this intent now: it leaves the desired state and takes its attempts along.
-pub fn bury(
-    record: &mut Record,
-    entries: &mut Entries,
-    buried: &Buried,
-    members: &[(String, super::revision::Revision)],
-) {
+/// How often what this intent carries was replayed.
+pub fn round(record: &Record, entries: &Entries) -> u32 {
+    let members = entries.values().map(|entry| entry.mark.round);
+    members.chain([record.desired.round()]).max().unwrap_or(0)
+}
+
+/// A dead letter is the home of these words now: they leave the desired state and take the attempts along.
+pub fn bury(record: &mut Record, entries: &mut Entries, words: &Words, round: u32) {
     record.claim = None;
-    record.desired.bury(buried);
     record.trouble = None;
     record.waiting = None;
+    mark(record, entries, words, Mark::new(round, Stage::Dead));
+}
+
+/// Marks words of the desired state and of the ledger.
+pub fn mark(record: &mut Record, entries: &mut Entries, words: &Words, mark: Mark) {
+    record.desired.mark(words, mark);
     let floor = record.desired.member_floor().cloned();
-    for (value, revision) in members {
+    for (value, revision) in &words.members {
         if let Some(entry) = entries.get_mut(value)
             && entry.revision <= *revision
         {
             if floor.as_ref() == Some(revision) && entry.revision < *revision {
                 (entry.present, entry.revision) = (false, revision.clone());
             }
-            entry.dead = true;
-            entry.dirty = false;
+            entry.mark = entry.mark.max(mark);
+            let looked_for = entry.dirty && !record.is_withheld_member(entry);
+            entry.dirty = looked_for || record.is_dirty(entry);
         }
     }
 }

@@ -60,7 +60,8 @@ impl Item {
     /// The values of this resource's references that are to be resolved.
     pub fn references(&self) -> Vec<String> {
         let named = |entry: &MemberEntry| {
-            (self.record.wants_member(entry) && !entry.dead) || entry.is_unnamed(self.record.incarnation)
+            (self.record.wants_member(entry) && entry.mark.is_wanted())
+                || entry.is_unnamed(self.record.incarnation)
         };
         let wanted = self.entries.iter().filter(|(_, entry)| named(entry));
         wanted.map(|(value, _)| value.clone()).chain(crate::core::gap::references(&self.record)).collect()
@@ -115,7 +116,8 @@ impl Item {
 
     /// Members were added to a group that was never `put`: there is a gap although no attribute says so.
     fn has_members_without_base(&self) -> bool {
-        let waiting = |entry: &MemberEntry| entry.dirty && !entry.dead && self.record.wants_member(entry);
+        let waiting =
+            |entry: &MemberEntry| entry.dirty && entry.mark.is_wanted() && self.record.wants_member(entry);
         self.record.desired.presence() == Presence::Unborn && self.entries.values().any(waiting)
     }
 

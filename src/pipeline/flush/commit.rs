@@ -119,7 +119,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 settle::applied(&mut record, &mut entries, &ready.operation, &ready.sent, answer, etags, ids);
                 for entry in entries.values_mut().filter(|_| *touched) {
                     // perhaps because its user got another id than the one that was just written
-                    entry.dirty |= record.wants_member(entry) && !entry.dead;
+                    entry.dirty |= record.wants_member(entry) && !record.is_withheld_member(entry);
                 }
                 self.observe_latency(&record, ready.sent.purpose.lane(), now);
             }
@@ -157,10 +157,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             }
             Change::Buried { intent, doubt } => {
                 self.doubt(&mut record, ready, *doubt, now);
-                let buried = settle::buried(&record, intent);
-                let members: Vec<_> =
-                    intent.members.iter().map(|m| (m.value.clone(), m.revision.clone())).collect();
-                settle::bury(&mut record, &mut entries, &buried, &members);
+                let (words, round) = (settle::words(&record, intent), settle::round(&record, &entries));
+                settle::bury(&mut record, &mut entries, &words, round);
             }
         }
         self.reschedule(item, ready, &mut record, change, now.plus(wait));

@@ -215,6 +215,15 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                         self.settle_rest(items, &key, pending, &clean, &gone).await?;
                         continue;
                     }
+                    Next::Write(_) if self.must_look(item) => read.push(key.clone()),
+                    Next::Write(_) if self.is_protected(item) => {
+                        self.settle_protected(items, &key).await?;
+                        continue;
+                    }
+                    Next::Write(write) if self.settings.read_only => {
+                        self.settle_unwritten(items, &key, &write.operation).await?;
+                        continue;
+                    }
                     Next::Write(write) if self.must_wait(item, &write) => {
                         self.settle_no_create_yet(items, &key).await?;
                         continue;
@@ -238,10 +247,12 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         Ok(ready)
     }
 
-    /// The target had no resource of this type when it was first asked, and this one was never written.
+    /// The target had no resource of this type when it was first asked, and this one was never written. Somebody else may
+    /// have made one since: a create finds out (409), a patch or a delete would not, so those are looked up.
     fn is_absent(&self, item: &Item) -> bool {
         let untouched = !item.record.verify && item.record.epoch == 0;
-        untouched && self.learnt().empty.contains(&item.key.kind)
+        let creates = item.record.desired.presence() == Presence::Alive;
+        untouched && creates && self.learnt().empty.contains(&item.key.kind)
     }
 
     /// After an unknown POST there is no second one before the first can't come any more (D6).

@@ -9,6 +9,7 @@ use super::Flush;
 use super::batch::Claimed;
 use super::commit::{Change, Doubt};
 use super::reason::{count, explain, reason, refused_letter};
+use crate::core::change::Delta;
 use crate::core::disposition::{Disposition, Health, Situation, Trouble, classify, may_come_late};
 use crate::core::implied::implied;
 use crate::core::letter::Class;
@@ -19,6 +20,7 @@ use crate::core::resource::{ResourceType, TargetId};
 use crate::core::retry::Next;
 use crate::core::schedule::Millis;
 use crate::core::settle;
+use crate::pipeline::letters::{Case, Reason};
 use crate::pipeline::ports::{Owner, PublishError, Publisher, Store, StoreError, Target};
 
 impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
@@ -57,7 +59,6 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
 
     /// Counts successes and failures towards the target's health.
     async fn take_note(&self, request: &[Claimed], outcomes: &[Outcome], sent_at: Millis) -> Health {
-        let now = self.clock.now();
         let well = |outcome: &Outcome| match outcome {
             Outcome::Answered(answer) => {
                 answer.status < 500 && answer.scim_error || (200..300).contains(&answer.status)
@@ -77,9 +78,9 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                     learnt.health.failed(&claim.item.key);
                 }
             }
-            if any_well {
-                learnt.health.succeeded(now);
-            }
+        }
+        if any_well {
+            self.note_success();
         }
         let others = any_well && request.len() > 1;
         let known = self.learnt().health.since(sent_at, others, None);
@@ -175,10 +176,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let reason = reason(class, outcome, Some(&claim.ready.operation));
         let (mut record, intent) = claim.intent();
         settle::failed(&mut record, class, reason.status, self.clock.now());
-        self.letters
-            .retry(&claim.item.key, &record, &intent, &reason, index)
-            .await
-            .inspect_err(refused_letter)?;
+        let case = claim.case(&record, &intent, &reason);
+        self.letters.retry(&case, index).await.inspect_err(refused_letter)?;
         let key = &claim.item.key;
         tracing::info!(resource = %key, attempt, class = %class, wait_s = wait.as_secs(), "on the retry ladder");
         Ok(Change::Rung { class, status: reason.status, doubt, wait })
@@ -198,7 +197,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             intent.attributes.extend(implied(&claim.item.key, &record));
         }
         settle::failed(&mut record, class, reason.status, self.clock.now());
-        self.letters.dead(&claim.item.key, &record, &intent, &reason).await.inspect_err(refused_letter)?;
+        self.letters.dead(&claim.case(&record, &intent, &reason)).await.inspect_err(refused_letter)?;
         tracing::warn!(resource = %claim.item.key, class = %class, status = reason.status, "dead-lettered");
         Ok(Change::Buried { intent, doubt })
     }
@@ -226,8 +225,12 @@ fn is_known(record: &Record, class: Class) -> bool {
 }
 
 impl Claimed {
+    fn case<'a>(&'a self, record: &'a Record, intent: &'a Delta, reason: &'a Reason) -> Case<'a> {
+        Case { key: &self.item.key, record, intent, round: settle::round(record, &self.item.entries), reason }
+    }
+
     /// The record as letters show it, and the part of its desired state that this failure concerns.
-    fn intent(&self) -> (Record, crate::core::change::Delta) {
+    fn intent(&self) -> (Record, Delta) {
         let mut record = self.item.record.clone();
         record.claim = None;
         let mut intent = settle::unapplied(&record, &self.item.entries);
