@@ -11,6 +11,7 @@ use super::commit::{Change, Doubt};
 use super::reason::{count, reason, refused_letter};
 use crate::core::change::Delta;
 use crate::core::disposition::{Disposition, Health, Situation, Trouble, classify, may_come_late};
+use crate::core::implied::implied;
 use crate::core::letter::Class;
 use crate::core::outcome::{Answer, Outcome};
 use crate::core::plan::Purpose;
@@ -191,7 +192,10 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         outcome: &Outcome,
     ) -> Result<Change, PublishError> {
         let reason = reason(class, outcome, Some(&claim.ready.operation));
-        let (mut record, intent) = claim.intent();
+        let (mut record, mut intent) = claim.intent();
+        if claim.ready.sent.purpose != Purpose::Members {
+            intent.attributes.extend(implied(&claim.item.key, &record));
+        }
         settle::failed(&mut record, class, reason.status, self.clock.now());
         self.letters.dead(&claim.case(&record, &intent, &reason)).await.inspect_err(refused_letter)?;
         tracing::warn!(resource = %claim.item.key, class = %class, status = reason.status, "dead-lettered");

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use super::Flush;
 use super::batch::{Item, Items};
 use super::reason::refused_letter;
+use crate::core::desired::Presence;
 use crate::core::letter::Class;
 use crate::core::record::WaitReason;
 use crate::core::resource::{ResourceKey, TargetId};
@@ -48,7 +49,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             item.record.due = Some(Due { lane: Lane::Members, at: now.plus(REFERENCE_RECHECK) });
             return self.put_back(item, clean).await;
         }
-        if item.more_entries || item.record.scan_members {
+        let alive = item.record.desired.presence() != Presence::Deleted;
+        if item.more_entries || (item.record.scan_members && alive) {
             item.record.due = Some(Due { lane: Lane::Members, at: now });
             return self.put_back(item, clean).await;
         }
@@ -72,10 +74,14 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
 
     /// Writes an item back into the schedule as its record says; what was merged meanwhile is due anyway.
     pub(super) async fn put_back(&self, item: Item, touched: &[String]) -> Result<(), StoreError> {
+        let key = item.key.clone();
         match self.store.swap(vec![item.swap(Reschedule::AsRecord, touched)]).await?.pop() {
-            Some(Swapped::Done { dependents, .. }) => self.wake_dependents(&item.key, dependents).await?,
-            Some(Swapped::Conflict) | None => self.postpone(&[item.key], Lane::Update, Duration::ZERO).await,
+            Some(Swapped::Done { dependents, .. }) => self.wake_dependents(&key, dependents).await?,
+            Some(Swapped::Conflict) | None => {
+                self.postpone(std::slice::from_ref(&key), Lane::Update, Duration::ZERO).await;
+            }
         }
+        self.release(&key).await;
         Ok(())
     }
 
