@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::amqp::{Amqp, Letter};
 use crate::support::relay::{Relay, eventually};
-use crate::support::sandbox::Sandbox;
+use crate::support::sandbox::{Sandbox, user};
 
 fn put(subject: &str, sequence: u64, data: Value) -> Value {
     json!({
@@ -197,4 +197,52 @@ async fn names_that_no_path_can_hold_do_not_stop_the_queue() {
         (stage.sandbox.user_names().await == ["ana"]).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_name_that_somebody_else_has_is_tried_as_often_as_configured() {
+    let stage = Stage::with_faults(json!({})).await;
+    let mut theirs = user("ana");
+    theirs["externalId"] = json!("theirs");
+    assert_eq!(stage.sandbox.post("/Users", theirs).await.status, 201);
+    stage.says(put("e-1", 1, json!({"userName": "Ana"}))).await;
+    let letter = stage.dead().await;
+    let class = letter.text("x-relay-class");
+    assert_eq!((class.as_deref(), letter.int("x-relay-attempt")), (Some("uniqueness"), Some(4)));
+    assert_eq!(
+        stage.sandbox.user_names().await,
+        ["ana"],
+        "no account that carries another externalId is adopted"
+    );
+}
+
+#[tokio::test]
+async fn what_waits_in_vain_is_dead_lettered_when_its_time_is_over() {
+    let sandbox = Sandbox::with_faults(json!({})).await;
+    let mut relay = Relay::configured(&sandbox.running.base_url().parse().unwrap(), None, "")
+        .with("SCIM_RELAY__EVENTS__WAIT_FOR_BASE", "500ms")
+        .with("SCIM_RELAY__REFERENCES__WAIT", "500ms");
+    relay.run();
+    relay.ready().await;
+    let amqp = Amqp::connect().await;
+    let event = |kind: &str, subject: &str, data: Value| {
+        json!({
+            "specversion": "1.0", "id": subject, "source": "/hr", "type": format!("directory.{kind}"),
+            "subject": subject, "sequence": "1", "data": data,
+        })
+    };
+    let patch = json!({"Operations": [{"op": "add", "path": "title", "value": "a"}]});
+    amqp.event(&relay.exchange, &event("user.patch", "never-put", patch)).await;
+    let said = async |amqp: &Amqp| {
+        let letter = amqp.take(&relay.object("dead")).await;
+        (letter.text("x-relay-class").unwrap(), letter.text("x-relay-resource").unwrap())
+    };
+    assert_eq!(said(&amqp).await, ("incomplete".to_owned(), "User/never-put".to_owned()));
+    let members = json!({"displayName": "G", "members": [{"value": "nobody"}]});
+    let begun = std::time::Instant::now();
+    amqp.event(&relay.exchange, &event("group.put", "g-1", members)).await;
+    assert_eq!(said(&amqp).await, ("unresolved_reference".to_owned(), "Group/g-1".to_owned()));
+    assert!(begun.elapsed().as_secs() < 15, "half a second was configured");
+    let state = sandbox.admin("GET", "state", None).await.body;
+    assert_eq!(state["Groups"][0]["displayName"], "G", "the rest of the resource is applied");
 }

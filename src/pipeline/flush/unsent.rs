@@ -43,10 +43,12 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         }
         if !pending.is_empty() {
             let waiting = settle::waits(&mut item.record, WaitReason::Reference, now);
-            if now.since(waiting.since) >= self.settings.reference_wait {
+            let until = waiting.since.plus(self.settings.reference_wait);
+            if now >= until {
                 return self.settle_unresolved(items, item, &pending).await;
             }
-            item.record.due = Some(Due { lane: Lane::Members, at: now.plus(REFERENCE_RECHECK) });
+            let at = until.min(now.plus(REFERENCE_RECHECK));
+            item.record.due = Some(Due { lane: Lane::Members, at });
             return self.put_back(item, clean).await;
         }
         let alive = item.record.desired.presence() != Presence::Deleted;
@@ -129,15 +131,15 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         key: &ResourceKey,
         why: &str,
     ) -> Result<(), StoreError> {
-        let Some(item) = items.get(key) else { return Ok(()) };
-        let attempt = item.record.attempt() + 1;
+        let Some(item) = items.get_mut(key) else { return Ok(()) };
+        let now = self.clock.now();
+        settle::failed(&mut item.record, Class::Uniqueness, None, now);
+        let attempt = item.record.attempt();
         let reason = Reason::of(Class::Uniqueness, why);
         let Next::Rung { index, wait } = self.settings.ladder.after(attempt, None) else {
             return self.settle_dead(items, key, reason).await;
         };
         let Some(mut item) = items.remove(key) else { return Ok(()) };
-        let now = self.clock.now();
-        settle::failed(&mut item.record, Class::Uniqueness, None, now);
         let intent = settle::unapplied(&item.record, &item.entries);
         let round = settle::round(&item.record, &item.entries);
         let case = Case { key, record: &item.record, intent: &intent, round, reason: &reason };
