@@ -62,10 +62,12 @@ async fn what_no_decoder_accepts_is_kept_byte_for_byte_with_its_properties() {
     let broker_set =
         ["x-death", "x-first-death-queue", "x-last-death-reason", "x-delivery-count", "x-acquired-count"];
     let mut table = FieldTable::default();
-    theirs.iter().for_each(|(name, value)| drop(table.insert((*name).into(), value.clone())));
-    broker_set
-        .iter()
-        .for_each(|name| drop(table.insert((*name).into(), AMQPValue::LongString("forged".into()))));
+    for (name, value) in &theirs {
+        table.insert((*name).into(), value.clone());
+    }
+    for name in broker_set {
+        table.insert(name.into(), AMQPValue::LongString("forged".into()));
+    }
     table.insert("x-relay-class".into(), AMQPValue::LongString("forged".into()));
     let properties = BasicProperties::default()
         .with_headers(table)
