@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, build};
@@ -15,7 +15,7 @@ use crate::broker::publisher::AmqpPublisher;
 use crate::broker::topology::Names;
 use crate::cli::Exit;
 use crate::config::Config;
-use crate::ops::admin::Admin;
+use crate::ops::admin::{Admin, Probes};
 use crate::ops::clock::{SystemClock, ulid};
 use crate::ops::metrics;
 use crate::pipeline::flush::{Backlog, Flush};
@@ -32,8 +32,7 @@ pub(super) struct Relay {
     flush: Arc<Flush<RedisStore, HttpTarget, AmqpPublisher>>,
     consumer: AmqpConsumer,
     consuming: watch::Receiver<bool>,
-    inspector: Arc<Inspector>,
-    names: Names,
+    letters: Arc<LetterQueues>,
 }
 
 /// The stages, wired.
@@ -68,6 +67,9 @@ pub(super) fn stages(
     Stages { intake, flush: Arc::new(flush) }
 }
 
+/// Tasks of the process: one that ends with an error, or before it was told to, ends them all.
+pub(super) type Tasks = JoinSet<Result<(), String>>;
+
 impl Relay {
     pub(super) fn new(
         config: &Config,
@@ -85,26 +87,24 @@ impl Relay {
             prefetch: config.amqp.prefetch,
         };
         let consumer = AmqpConsumer::new(broker.clone(), queues, consuming_tx);
-        let inspector = Arc::new(Inspector::new(broker));
-        Self { store, intake, flush, consumer, consuming, inspector, names }
+        let letters = Arc::new(LetterQueues {
+            inspector: Inspector::new(broker),
+            dead: names.of("dead"),
+            rungs: config.delays.iter().map(|delay| names.rung(*delay)).collect(),
+        });
+        Self { store, intake, flush, consumer, consuming, letters }
     }
 
     /// Runs all tasks until `stop`, then lets them finish what is in flight.
     pub(super) async fn serve(
         self,
         config: &Config,
-        handle: metrics_exporter_prometheus::PrometheusHandle,
+        mut tasks: Tasks,
+        admin: &Admin,
         stop: CancellationToken,
     ) -> Result<Exit, Failure> {
-        let admin = self.admin(handle);
+        admin.started(self.probes());
         let Relay { intake, flush, consumer, .. } = self;
-        let mut tasks = JoinSet::new();
-        let listen = config.listen;
-        let token = stop.clone();
-        let address = listen;
-        tasks.spawn(async move {
-            admin.serve(listen, token).await.map_err(|error| format!("admin.listen {address}: {error}"))
-        });
         let token = stop.clone();
         tasks.spawn(async move {
             intake.run(consumer, token).await;
@@ -118,7 +118,7 @@ impl Relay {
         watch_tasks(tasks, config.shutdown_timeout, &stop).await
     }
 
-    fn admin(&self, handle: metrics_exporter_prometheus::PrometheusHandle) -> Admin {
+    fn probes(&self) -> Probes {
         let (store, consuming) = (self.store.clone(), self.consuming.clone());
         let missing = move || -> std::pin::Pin<Box<dyn Future<Output = Vec<String>> + Send>> {
             let (store, consuming) = (store.clone(), *consuming.borrow());
@@ -128,18 +128,39 @@ impl Relay {
                 broker.into_iter().chain(redis).collect()
             })
         };
-        let (store, inspector, dead) = (self.store.clone(), self.inspector.clone(), self.names.of("dead"));
+        let (store, letters) = (self.store.clone(), self.letters.clone());
         let refresh = move || -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
-            let (store, inspector, dead) = (store.clone(), inspector.clone(), dead.clone());
+            let (store, letters) = (store.clone(), letters.clone());
             Box::pin(async move {
                 metrics::refresh(&*store, SystemClock.now()).await;
-                let counted = tokio::time::timeout(Duration::from_secs(2), inspector.ready(&dead)).await;
-                if let Ok(Ok(letters)) = counted {
-                    ::metrics::gauge!("scim_relay_dead_letters").set(f64::from(letters));
-                }
+                // a broker that does not answer leaves them as they were
+                let _ = tokio::time::timeout(Duration::from_secs(2), letters.refresh()).await;
             })
         };
-        Admin { missing: Arc::new(missing), refresh: Arc::new(refresh), metrics: handle }
+        Probes { missing: Box::new(missing), refresh: Box::new(refresh) }
+    }
+}
+
+/// The queues that hold letters, counted for the metrics.
+struct LetterQueues {
+    inspector: Inspector,
+    dead: String,
+    rungs: Vec<String>,
+}
+
+impl LetterQueues {
+    async fn refresh(&self) {
+        if let Ok(letters) = self.inspector.ready(&self.dead).await {
+            ::metrics::gauge!("scim_relay_dead_letters").set(f64::from(letters));
+        }
+        let mut waiting = 0;
+        for rung in &self.rungs {
+            match self.inspector.ready(rung).await {
+                Ok(letters) => waiting += letters,
+                Err(_) => return,
+            }
+        }
+        ::metrics::gauge!("scim_relay_retry_waiting").set(f64::from(waiting));
     }
 }
 
@@ -151,22 +172,23 @@ async fn ping(store: &RedisStore) -> Result<(), String> {
     }
 }
 
+/// Why a task has ended that should not have.
+pub(super) fn ended(done: Result<Result<(), String>, JoinError>) -> String {
+    match done {
+        Ok(Ok(())) => "a task of the relay ended by itself".to_owned(),
+        Ok(Err(error)) => error,
+        Err(error) => error.to_string(),
+    }
+}
+
 /// A task that ends before it was told to ends the process; so does a panic, loudly.
-async fn watch_tasks(
-    mut tasks: JoinSet<Result<(), String>>,
-    timeout: Duration,
-    stop: &CancellationToken,
-) -> Result<Exit, Failure> {
+async fn watch_tasks(mut tasks: Tasks, timeout: Duration, stop: &CancellationToken) -> Result<Exit, Failure> {
     let mut failure = None;
     tokio::select! {
         biased;
         () = stop.cancelled() => {}
         Some(done) = tasks.join_next() => {
-            failure = Some(match done {
-                Ok(Ok(())) => "a task of the relay ended by itself".to_owned(),
-                Ok(Err(error)) => error,
-                Err(error) => error.to_string(),
-            });
+            failure = Some(ended(done));
             stop.cancel();
         }
     }

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::relay::Relay;
+use super::relay::{Relay, Tasks, ended};
 use super::topology::{declare, report};
 use super::{Failure, build, end, failed, load};
+use crate::broker::connection::BrokerOptions;
 use crate::cli::Exit;
+use crate::config::Config;
+use crate::ops::admin::Admin;
 use crate::ops::{metrics, shutdown};
 use crate::store::redis::RedisStore;
 
@@ -21,22 +24,39 @@ pub async fn run(path: &Path) -> Exit {
 async fn run_relay(path: &Path) -> Result<Exit, Failure> {
     let config = load(path)?;
     let stop = shutdown::on_signal().map_err(failed)?;
-    let handle = metrics::install().map_err(failed)?;
-    let (target, redis, broker) =
-        (build::target(&config)?, build::redis_options(&config)?, build::broker_options(&config)?);
-    let Some(store) = until(&stop, || RedisStore::connect(redis.clone())).await else {
-        return Ok(Exit::Done);
+    let admin = Admin::new(metrics::install().map_err(failed)?);
+    let (target, broker) = (build::target(&config)?, build::broker_options(&config)?);
+    let mut tasks = Tasks::new();
+    let serving = admin.clone().serve(config.listen, stop.clone());
+    let address = config.listen;
+    tasks.spawn(async move { serving.await.map_err(|error| format!("admin.listen {address}: {error}")) });
+    let prepared = tokio::select! {
+        // a stop ends both: then it is not the task that ended
+        biased;
+        prepared = prepare(&config, &broker, &stop) => prepared?,
+        Some(done) = tasks.join_next() => return Err((ended(done), Exit::Failed)),
     };
-    let store = Arc::new(store);
+    match prepared {
+        Some(store) => Relay::new(&config, broker, store, target).serve(&config, tasks, &admin, stop).await,
+        None => Ok(Exit::Done),
+    }
+}
+
+/// Reaches the store and the broker, and declares the topology; none: stopped before.
+async fn prepare(
+    config: &Config,
+    broker: &BrokerOptions,
+    stop: &CancellationToken,
+) -> Result<Option<Arc<RedisStore>>, Failure> {
+    let redis = build::redis_options(config)?;
+    let Some(store) = until(stop, || RedisStore::connect(redis.clone())).await else { return Ok(None) };
     warn_of_eviction(&store).await;
-    let Some(differences) = until(&stop, || declare(&broker, &config, &store)).await else {
-        return Ok(Exit::Done);
-    };
+    let Some(differences) = until(stop, || declare(broker, config, &store)).await else { return Ok(None) };
     report(&differences)?;
     tracing::info!(
         "the journal is filled, but not read yet: after a loss of Redis the events must be published again"
     );
-    Relay::new(&config, broker, store, target).serve(&config, handle, stop).await
+    Ok(Some(Arc::new(store)))
 }
 
 /// Tries until it succeeds or the relay is stopped; says each time what failed.

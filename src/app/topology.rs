@@ -13,6 +13,7 @@ use crate::store::redis::RedisStore;
 
 /// Under which name the relay remembers what it bound.
 const BOUND: &str = "bound";
+
 /// Declares the topology, and removes bindings that the configuration no longer names.
 pub(super) async fn declare(
     broker: &BrokerOptions,
@@ -62,6 +63,22 @@ pub(super) fn report(differences: &[Difference]) -> Result<(), Failure> {
         None => Ok(()),
     }
 }
+
+/// Declares the topology. What was bound before is remembered in Redis, which need not be there yet.
+async fn apply(
+    broker: &BrokerOptions,
+    config: &Config,
+    declarer: &Declarer<'_>,
+) -> Result<Vec<Difference>, Failure> {
+    match RedisStore::connect(build::redis_options(config)?).await {
+        Ok(store) => declare(broker, config, &store).await.map_err(failed),
+        Err(error) => {
+            eprintln!("scim-relay: bindings that the configuration no longer names are left: {error}");
+            declarer.apply(&build::topology_options(config).objects()).await.map_err(failed)
+        }
+    }
+}
+
 /// `topology`.
 pub async fn topology(path: &Path, action: TopologyAction) -> Exit {
     end(do_topology(path, action).await)
@@ -85,7 +102,7 @@ async fn do_topology(path: &Path, action: TopologyAction) -> Result<Exit, Failur
     let json = matches!(action, TopologyAction::Verify(Json { json: true }));
     let differences = match action {
         TopologyAction::Verify(_) => declarer.verify(&objects).await.map_err(failed)?,
-        TopologyAction::Show(_) | TopologyAction::Apply => declarer.apply(&objects).await.map_err(failed)?,
+        TopologyAction::Show(_) | TopologyAction::Apply => apply(&broker, &config, &declarer).await?,
     };
     for difference in &differences {
         match json {

@@ -69,6 +69,11 @@ impl BrokerOptions {
         BrokerError { address: self.address(), what: what.to_owned(), source: source.into() }
     }
 
+    /// The virtual host, as `rabbitmqctl -p` takes it.
+    pub(super) fn vhost(&self) -> String {
+        self.uri().map_or_else(|_| "/".to_owned(), |uri| uri.vhost)
+    }
+
     fn uri(&self) -> Result<AMQPUri, BrokerError> {
         use secrecy::ExposeSecret;
         let mut uri: AMQPUri =

@@ -149,7 +149,12 @@ impl<'a> Declarer<'a> {
         let fatal = ["x-queue-type", "x-dead-letter", "'type'", "arg 'durable'"]
             .iter()
             .any(|arg| found.contains(arg));
-        Ok(Difference { wanted: object.describe(), found, remedy: object.remedy(), fatal })
+        Ok(Difference {
+            wanted: object.describe(),
+            found,
+            remedy: object.remedy(&self.options.vhost()),
+            fatal,
+        })
     }
 }
 

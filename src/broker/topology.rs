@@ -248,19 +248,21 @@ impl Object {
         }
     }
 
-    /// The command that removes an object which differs, so that the next start declares it anew.
-    pub(super) fn remedy(&self) -> String {
+    /// The command that removes an object of this virtual host which differs, so that the next start declares it anew.
+    pub(super) fn remedy(&self, vhost: &str) -> String {
+        let place = if vhost == "/" { String::new() } else { format!("-p '{vhost}' ") };
         match self {
             Object::Exchange { name, .. } => {
                 format!(
-                    "rabbitmqctl eval 'rabbit_exchange:delete(rabbit_misc:r(<<\"/\">>, exchange, <<\"{name}\">>), false, <<\"operator\">>).'"
+                    "rabbitmqctl eval 'rabbit_exchange:delete(rabbit_misc:r(<<\"{vhost}\">>, exchange, <<\"{name}\">>), false, <<\"operator\">>).'"
                 )
             }
-            Object::Queue { name, .. } => format!("rabbitmqctl delete_queue {name} --if-empty"),
-            Object::Binding { .. } | Object::Route { .. } => "rabbitmqctl list_bindings".to_owned(),
+            Object::Queue { name, .. } => format!("rabbitmqctl {place}delete_queue {name} --if-empty"),
+            Object::Binding { .. } | Object::Route { .. } => format!("rabbitmqctl {place}list_bindings"),
         }
     }
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,5 +307,12 @@ mod tests {
     fn rungs_are_named_after_their_seconds() {
         let rungs = Names::new("t").routes(&options().delays).rungs;
         assert_eq!(rungs, ["scim-relay.t.retry.1s", "scim-relay.t.retry.1500ms"]);
+    }
+
+    #[test]
+    fn the_command_that_mends_an_object_names_its_virtual_host() {
+        let queue = quorum("scim-relay.t.dead".into(), 1, vec![]);
+        assert_eq!(queue.remedy("/"), "rabbitmqctl delete_queue scim-relay.t.dead --if-empty");
+        assert_eq!(queue.remedy("hr"), "rabbitmqctl -p 'hr' delete_queue scim-relay.t.dead --if-empty");
     }
 }

@@ -5,6 +5,8 @@
 //! `put` floor: a `put` without them does not speak of them. What can never become visible again is dropped at once,
 //! so the state is bounded by the resource's attributes, not by its events.
 
+mod wire;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -113,7 +115,12 @@ impl Desired {
         if let Some(held) = self.registers.get_mut(&new.path)
             && held.revision == new.revision
         {
-            return remark(&mut held.mark, again);
+            let merged = remark(&mut held.mark, again);
+            if merged == Merged::New {
+                // a mark may have come before the word
+                held.value = new.value.clone();
+            }
+            return merged;
         }
         let hidden = |(path, held): (&Path, &Held)| path.covers(&new.path) && held.revision >= new.revision;
         if self.registers.iter().any(hidden) {
@@ -129,6 +136,12 @@ impl Desired {
     fn floor_of(&self, path: &Path) -> Option<&Revision> {
         let put = self.put.as_ref().filter(|_| !is_active(path) && !is_members(path));
         put.max_by_revision(self.deleted.as_ref())
+    }
+
+    /// True unless a floor or the whole attribute hides what was said of this path then.
+    fn is_visible(&self, path: &Path, revision: &Revision) -> bool {
+        let hides = |(whole, held): (&Path, &Held)| whole.covers(path) && held.revision >= *revision;
+        self.floor_of(path).is_none_or(|floor| revision >= floor) && !self.registers.iter().any(hides)
     }
 
     fn prune(&mut self) {
@@ -188,6 +201,12 @@ impl Desired {
             .max()
     }
 
+    /// The newest revision of anything, dead or not.
+    pub fn latest(&self) -> Option<&Revision> {
+        let floors = self.put.iter().chain(self.deleted.iter()).map(|f| &f.revision);
+        floors.chain(self.registers.values().map(|held| &held.revision)).max()
+    }
+
     /// The floor of the member ledger: entries older than it are hidden.
     pub fn member_floor(&self) -> Option<&Revision> {
         let whole = self.registers.get(&Path::core("members")).map(|held| &held.revision);
@@ -206,9 +225,9 @@ impl Desired {
         }
     }
 
-    /// True where the word on this whole attribute is dead or held.
-    pub fn is_withheld(&self, root: &Path) -> bool {
-        self.registers.get(root).is_some_and(|held| !held.mark.is_wanted())
+    /// True where the word on this path is dead or held.
+    pub fn is_withheld(&self, path: &Path) -> bool {
+        self.registers.get(path).is_some_and(|held| !held.mark.is_wanted())
     }
 
     /// The wanted attributes, `active` and `members` apart. What is dead is not wanted, and not unwanted either.
@@ -223,13 +242,17 @@ impl Desired {
         roots.into_iter().filter_map(|(root, held)| Some((root, wanted(held, based)?))).collect()
     }
 
-    /// Marks words: those of these paths, up to these revisions. A mark that was overtaken changes nothing.
+    /// Marks words: those of these paths, up to these revisions. A mark that was overtaken changes nothing. What was only
+    /// implied becomes a register that is not wanted, until something newer is said.
     pub fn mark(&mut self, words: &Words, mark: Mark) {
         for (path, revision) in &words.attributes {
-            if let Some(held) = self.registers.get_mut(path)
-                && held.revision <= *revision
-            {
-                held.mark = held.mark.max(mark);
+            if let Some(held) = self.registers.get_mut(path) {
+                if held.revision <= *revision {
+                    held.mark = held.mark.max(mark);
+                }
+            } else if !mark.is_wanted() && self.is_visible(path, revision) {
+                let held = Held { revision: revision.clone(), value: None, mark };
+                self.registers.insert(path.clone(), held);
             }
         }
         for (floor, revision) in [(&mut self.put, &words.put), (&mut self.deleted, &words.deleted)] {
@@ -297,7 +320,10 @@ fn wanted(mut held: Vec<(&Path, &Held)>, based: bool) -> Option<Wanted> {
         parts.map(|(path, held)| ((*path).clone(), held.value.clone())).collect();
     match whole {
         Some(whole) if whole.mark.is_wanted() => Some(Wanted::Whole(fold(whole.value.clone(), &parts))),
-        None if based && !parts.is_empty() => Some(Wanted::Whole(fold(None, &parts))),
+        // elements of a list that the `put` does not have; sub-attributes stand for themselves
+        None if based && parts.iter().any(|(path, _)| path.selector.is_some()) => {
+            Some(Wanted::Whole(fold(None, &parts)))
+        }
         _ if parts.is_empty() => None,
         _ => Some(Wanted::Parts(parts)),
     }
@@ -372,79 +398,6 @@ fn with_sub(mut map: serde_json::Map<String, Value>, sub: &str, part: Option<&Va
         None => drop(map.remove(sub)),
     }
     Value::Object(map)
-}
-
-/// The stored form: revisions once, registers point at them, since most attributes share few revisions.
-mod wire {
-    use serde::{Deserialize, Serialize};
-    use serde_json::Value;
-
-    use super::{Floor, Held, Mark, Path, Revision};
-
-    #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-    pub struct Desired {
-        #[serde(rename = "rev", default, skip_serializing_if = "Vec::is_empty")]
-        revisions: Vec<Revision>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        put: Option<(usize, Mark)>,
-        #[serde(rename = "del", default, skip_serializing_if = "Option::is_none")]
-        deleted: Option<(usize, Mark)>,
-        #[serde(rename = "reg", default, skip_serializing_if = "Vec::is_empty")]
-        registers: Vec<(Path, usize, Mark, Option<Value>)>,
-    }
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("a register names revision {0}, which is not stored")]
-    pub struct Broken(usize);
-
-    impl From<super::Desired> for Desired {
-        fn from(desired: super::Desired) -> Self {
-            let mut wire = Desired::default();
-            wire.put = desired.put.map(|f| (wire.index(f.revision), f.mark));
-            wire.deleted = desired.deleted.map(|f| (wire.index(f.revision), f.mark));
-            for (path, held) in desired.registers {
-                let index = wire.index(held.revision);
-                wire.registers.push((path, index, held.mark, held.value));
-            }
-            wire
-        }
-    }
-
-    impl Desired {
-        fn index(&mut self, revision: Revision) -> usize {
-            match self.revisions.iter().position(|r| *r == revision) {
-                Some(index) => index,
-                None => {
-                    self.revisions.push(revision);
-                    self.revisions.len() - 1
-                }
-            }
-        }
-
-        fn revision(&self, index: usize) -> Result<Revision, Broken> {
-            self.revisions.get(index).cloned().ok_or(Broken(index))
-        }
-
-        fn floor(&self, floor: Option<(usize, Mark)>) -> Result<Option<Floor>, Broken> {
-            floor.map(|(index, mark)| Ok(Floor { revision: self.revision(index)?, mark })).transpose()
-        }
-    }
-
-    impl TryFrom<Desired> for super::Desired {
-        type Error = Broken;
-
-        fn try_from(mut wire: Desired) -> Result<Self, Broken> {
-            let registers = std::mem::take(&mut wire.registers).into_iter();
-            let held = |(path, index, mark, value)| {
-                Ok((path, Held { revision: wire.revision(index)?, value, mark }))
-            };
-            Ok(super::Desired {
-                put: wire.floor(wire.put)?,
-                deleted: wire.floor(wire.deleted)?,
-                registers: registers.map(held).collect::<Result<_, Broken>>()?,
-            })
-        }
-    }
 }
 
 #[cfg(test)]
@@ -714,7 +667,10 @@ mod tests {
                 for (path, wanted) in desired.attributes() {
                     match wanted {
                         Wanted::Whole(value) => drop(value.map(|v| actual.insert(path.to_string(), v))),
-                        Wanted::Parts(_) => prop_assert!(false, "a live resource has a base"),
+                        Wanted::Parts(parts) => {
+                            prop_assert!(parts.iter().all(|(path, _)| path.selector.is_none()));
+                            drop(fold(None, &parts).map(|v| actual.insert(path.to_string(), v)));
+                        }
                     }
                 }
                 let plain: BTreeMap<String, Value> =

@@ -234,15 +234,17 @@ fn removable(
 ) -> bool {
     let root = path.root();
     let ours = !matches!(root.attribute.as_str(), ACTIVE | "externalId") || root.schema.is_some();
-    let said = record.desired.presence() == Presence::Alive || removed.contains(&root);
-    ours && said && !wanted.contains_key(path) && !kept.contains(&root) && !record.desired.is_withheld(&root)
+    let removed = removed.contains(&root) || removed.contains(path);
+    let said = record.desired.presence() == Presence::Alive || removed;
+    let dead = record.desired.is_withheld(&root) || record.desired.is_withheld(path);
+    ours && said && !wanted.contains_key(path) && !kept.contains(&root) && !dead
 }
 
 /// What is wanted, as leaves.
 #[derive(Default)]
 struct Wants {
     leaves: BTreeMap<Path, Value>,
-    /// Attributes that are explicitly not wanted.
+    /// Attributes and sub-attributes that are explicitly not wanted.
     removed: BTreeSet<Path>,
     /// Attributes that stay as they are.
     kept: BTreeSet<Path>,
@@ -262,6 +264,15 @@ impl Wants {
         match wanted {
             Wanted::Whole(Some(value)) => self.leaves.extend(leaves(&root, &value)),
             Wanted::Whole(None) => drop(self.removed.insert(root)),
+            // each is a leaf of its own: what else is in the attribute is not ours
+            Wanted::Parts(parts) if are_leaves(&parts) => {
+                for (path, value) in parts {
+                    match value {
+                        Some(value) => drop(self.leaves.insert(path, value)),
+                        None => drop(self.removed.insert(path)),
+                    }
+                }
+            }
             Wanted::Parts(parts) => {
                 let print = Fingerprint::of(&parts_text(&parts));
                 if applied.parts.get(&root) == Some(&print) {
@@ -285,13 +296,20 @@ impl Wants {
 
     /// What the relay writes itself: `externalId`, and `active` where something is said about it.
     fn add_identity(&mut self, key: &ResourceKey, record: &Record) {
-        let external_id = Value::String(key.external_id.as_str().to_owned());
-        self.leaves.insert(Path::core("externalId"), external_id);
+        let external_id = Path::core("externalId");
+        if !record.desired.is_withheld(&external_id) {
+            self.leaves.insert(external_id, Value::String(key.external_id.as_str().to_owned()));
+        }
         if key.kind == ResourceType::User {
             let said = record.desired.active().or(record.id.is_none().then_some(true));
             self.leaves.extend(said.map(|active| (Path::core(ACTIVE), Value::Bool(active))));
         }
     }
+}
+
+/// True if these are sub-attributes, and not elements of a multi-valued attribute.
+pub fn are_leaves(parts: &[(Path, Option<Value>)]) -> bool {
+    parts.iter().all(|(path, _)| path.selector.is_none())
 }
 
 fn parts_text(parts: &[(Path, Option<Value>)]) -> Value {
@@ -336,13 +354,16 @@ pub fn references(record: &Record) -> Option<String> {
 
 /// The paths at which the target's resource is compared: what is wanted, and what is (perhaps) ours.
 pub fn interest(record: &Record) -> BTreeSet<Path> {
-    let mut paths: BTreeSet<Path> = record.maybe_ours.clone();
+    let mut paths: BTreeSet<Path> = record.maybe_ours.union(&record.late_leaves).cloned().collect();
     paths.extend(record.applied.iter().flat_map(|applied| applied.leaves.keys().cloned()));
     paths.extend([Path::core("externalId"), Path::core(ACTIVE)]);
     for (root, wanted) in record.desired.attributes() {
         match wanted {
             Wanted::Whole(Some(value)) => {
                 paths.extend(leaves(&root, &value).into_iter().map(|(path, _)| path))
+            }
+            Wanted::Parts(parts) if are_leaves(&parts) => {
+                paths.extend(parts.into_iter().map(|(path, _)| path))
             }
             Wanted::Whole(None) | Wanted::Parts(_) => drop(paths.insert(root)),
         }
@@ -388,12 +409,17 @@ pub fn member_changes(
     for (value, entry) in entries {
         let (applied, maybe) = entry.written(record.incarnation);
         let wanted = entry.mark.is_wanted() && record.wants_member(entry);
-        let there: BTreeSet<&TargetId> = applied.into_iter().chain(maybe).collect();
+        let mut there: BTreeSet<&TargetId> = applied.into_iter().chain(maybe).collect();
+        if let (true, Some(Reference::Id(id))) = (entry.is_unnamed(record.incarnation), references.get(value))
+        {
+            there.insert(id);
+        }
+        let settled = maybe.is_none() && !entry.is_unnamed(record.incarnation);
         match (wanted, references.get(value)) {
-            _ if !entry.mark.is_wanted() => changes.clean.push(value.clone()),
+            _ if record.is_withheld_member(entry) => changes.clean.push(value.clone()),
             (false, _) if there.is_empty() => changes.clean.push(value.clone()),
             (false, _) => changes.remove.extend(there.into_iter().map(|id| (value.clone(), id.clone()))),
-            (true, Some(Reference::Id(id))) if applied == Some(id) && maybe.is_none() => {
+            (true, Some(Reference::Id(id))) if applied == Some(id) && settled => {
                 changes.clean.push(value.clone());
             }
             (true, Some(reference @ (Reference::Id(_) | Reference::InBatch(_)))) => {

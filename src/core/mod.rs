@@ -9,6 +9,7 @@ pub mod disposition;
 pub mod foresee;
 pub mod gap;
 pub mod health;
+pub mod implied;
 pub mod letter;
 pub mod mark;
 pub mod matching;

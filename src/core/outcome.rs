@@ -1,5 +1,6 @@
 //! Outcomes: what the target said about one operation, or about a request as a whole.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -62,6 +63,23 @@ pub enum Outcome {
     Unknown(Unknown),
     /// Certainly not applied.
     NotSent(NotSent),
+}
+
+/// In one line, without attribute values.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Answered(answer) => write!(f, "status {}", answer.status),
+            Outcome::Unknown(Unknown::Timeout) => f.write_str("no answer in time"),
+            Outcome::Unknown(Unknown::Dropped) => f.write_str("the connection broke"),
+            Outcome::Unknown(Unknown::Unreadable) => f.write_str("the answer was unreadable"),
+            Outcome::Unknown(Unknown::Missing) => f.write_str("the bulk response has no result for it"),
+            Outcome::NotSent(NotSent::Connect(why) | NotSent::Tls(why) | NotSent::Token(why)) => {
+                f.write_str(why)
+            }
+            Outcome::NotSent(NotSent::Deadline) => f.write_str("the claim's deadline had passed"),
+        }
+    }
 }
 
 /// What came of a batch.

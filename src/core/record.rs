@@ -217,24 +217,34 @@ impl Record {
 
     /// True if the source wants this member in, and says so itself or as a part of the whole list.
     pub fn wants_member(&self, entry: &MemberEntry) -> bool {
-        entry.present && self.desired.member_floor().is_none_or(|floor| entry.revision >= *floor)
+        entry.present && !self.is_hidden(entry)
+    }
+
+    /// True if the last word on this member is dead or held: nothing newer, not even a floor, says otherwise.
+    pub fn is_withheld_member(&self, entry: &MemberEntry) -> bool {
+        !entry.mark.is_wanted() && !self.is_hidden(entry)
+    }
+
+    /// True if the whole list was written after this was said.
+    pub fn is_hidden(&self, entry: &MemberEntry) -> bool {
+        self.desired.member_floor().is_some_and(|floor| entry.revision < *floor)
     }
 
     /// True if the flush has to look at this ledger entry.
     pub fn is_dirty(&self, entry: &MemberEntry) -> bool {
-        if !entry.mark.is_wanted() {
+        if self.is_withheld_member(entry) {
             return false;
         }
         let (applied, maybe) = entry.written(self.incarnation);
-        maybe.is_some() || self.wants_member(entry) != applied.is_some()
+        maybe.is_some() || entry.is_unnamed(self.incarnation) || self.wants_member(entry) != applied.is_some()
     }
 
     /// True if this ledger entry says nothing any more: a floor hides it, and nothing of it is at the target, nor comes
     /// there with a create whose outcome is not known yet.
     pub fn can_forget(&self, entry: &MemberEntry) -> bool {
         let ahead = entry.incarnation >= self.incarnation;
-        let written = ahead && (entry.applied.is_some() || entry.maybe.is_some());
-        !written && self.desired.member_floor().is_some_and(|floor| entry.revision < *floor)
+        let written = ahead && (entry.applied.is_some() || entry.maybe.is_some() || entry.unnamed);
+        !written && self.is_hidden(entry)
     }
 
     /// Forgets the target's resource: deleted there, or never what we thought.
@@ -287,7 +297,10 @@ pub struct MemberEntry {
     /// A target id that was sent, to add or to remove, and not acknowledged.
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub maybe: Option<TargetId>,
-    /// The incarnation of the group that `applied` and `maybe` speak of.
+    /// It was sent by a `bulkId`, and not acknowledged: whichever id its user got then.
+    #[serde(rename = "b", default, skip_serializing_if = "is_false")]
+    pub unnamed: bool,
+    /// The incarnation of the group that `applied`, `maybe` and `unnamed` speak of.
     #[serde(rename = "i", default, skip_serializing_if = "is_zero")]
     pub incarnation: u32,
     /// What became of it.
@@ -306,10 +319,16 @@ impl MemberEntry {
             present: false,
             applied: None,
             maybe: None,
+            unnamed: false,
             incarnation: 0,
             mark: Mark::LIVE,
             dirty: false,
         }
+    }
+
+    /// True if it was perhaps written to this incarnation of the group under an id that nobody knows.
+    pub fn is_unnamed(&self, incarnation: u32) -> bool {
+        self.unnamed && self.incarnation == incarnation
     }
 
     /// What was written to this incarnation of the group: acknowledged, and perhaps.

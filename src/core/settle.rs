@@ -28,9 +28,12 @@ pub fn begin(record: &mut Record, entries: &mut Entries, operation: &Operation, 
     record.maybe_ours.extend(sent.leaves().cloned());
     let incarnation = record.incarnation + u32::from(sent.purpose == Purpose::Create);
     for (value, reference) in &sent.added {
-        if let (Some(entry), Reference::Id(id)) = (entries.get_mut(value), reference) {
-            enter(entry, incarnation);
-            entry.maybe = Some(id.clone());
+        let Some(entry) = entries.get_mut(value) else { continue };
+        enter(entry, incarnation);
+        match reference {
+            Reference::Id(id) => entry.maybe = Some(id.clone()),
+            Reference::InBatch(_) => entry.unnamed = true,
+            Reference::Pending | Reference::Gone => {}
         }
     }
     for (value, id) in &sent.dropped {
@@ -47,6 +50,7 @@ fn enter(entry: &mut MemberEntry, incarnation: u32) {
         entry.incarnation = incarnation;
         entry.applied = None;
         entry.maybe = None;
+        entry.unnamed = false;
     }
 }
 
@@ -90,6 +94,10 @@ pub fn applied(
     for path in sent.set.keys().chain(&sent.removed) {
         record.maybe_ours.remove(path);
     }
+    if record.late_check.is_some() && operation.method() == Method::Put {
+        // the request that may still come is a PUT too: it would bring the whole list as it was before this one
+        record.late_members.extend(members_by_id(sent));
+    }
     commit_members(record, entries, sent, ids);
 }
 
@@ -119,6 +127,7 @@ fn commit_members(record: &Record, entries: &mut Entries, sent: &Sent, ids: &BTr
             enter(entry, record.incarnation);
             entry.applied = id.cloned();
             entry.maybe = None;
+            entry.unnamed = false;
         }
     }
     for (value, id) in &sent.dropped {
@@ -126,6 +135,7 @@ fn commit_members(record: &Record, entries: &mut Entries, sent: &Sent, ids: &BTr
             enter(entry, record.incarnation);
             entry.applied = entry.applied.take().filter(|applied| applied != id);
             entry.maybe = entry.maybe.take().filter(|maybe| maybe != id);
+            entry.unnamed = false;
         }
     }
     let named = |value: &String| {
@@ -173,7 +183,7 @@ pub fn absent(record: &mut Record) {
     record.gone = true;
 }
 
-/// Nobody knows whether it was applied. `late`: until then the request may still be applied, and nothing fences it.
+/// Nobody knows whether it was applied. `late`: until then the request may still be applied.
 pub fn unknown(record: &mut Record, operation: &Operation, sent: &Sent, late: Option<Millis>) {
     record.claim = None;
     record.verify = true;
@@ -181,12 +191,17 @@ pub fn unknown(record: &mut Record, operation: &Operation, sent: &Sent, late: Op
     record.etag = None;
     if let Some(until) = late {
         may_come(record, operation.method(), until);
-        let added = sent.added.iter().filter_map(|(value, reference)| match reference {
-            Reference::Id(id) => Some((value.clone(), id.clone())),
-            Reference::InBatch(_) | Reference::Pending | Reference::Gone => None,
-        });
-        record.late_members.extend(added.chain(sent.dropped.iter().cloned()));
+        record.late_members.extend(members_by_id(sent));
     }
+}
+
+/// The members that a request adds or removes, as far as their ids are known.
+fn members_by_id(sent: &Sent) -> impl Iterator<Item = (String, TargetId)> {
+    let added = sent.added.iter().filter_map(|(value, reference)| match reference {
+        Reference::Id(id) => Some((value.clone(), id.clone())),
+        Reference::InBatch(_) | Reference::Pending | Reference::Gone => None,
+    });
+    added.chain(sent.dropped.iter().cloned())
 }
 
 /// The holder of the claim is gone: nobody knows what it has sent, and until `late` that may still be applied.
@@ -231,8 +246,10 @@ pub fn read_again(record: &mut Record) {
 /// Ledger entries of members that a request given up may have brought back: perhaps there, whatever was written since.
 /// `entries` are those that are still known.
 pub fn members_again(record: &mut Record, entries: &mut Entries) {
+    let late = std::mem::take(&mut record.late_members);
     let floor = record.desired.member_floor();
-    for (value, id) in std::mem::take(&mut record.late_members) {
+    let is_withheld = |entry: &MemberEntry| record.is_withheld_member(entry);
+    for (value, id) in late {
         if !entries.contains_key(&value)
             && let Some(floor) = floor
         {
@@ -241,7 +258,7 @@ pub fn members_again(record: &mut Record, entries: &mut Entries) {
         }
         if let Some(entry) = entries.get_mut(&value)
             && entry.incarnation == record.incarnation
-            && entry.mark.is_wanted()
+            && !is_withheld(entry)
         {
             entry.maybe = Some(id);
             entry.dirty = true;
@@ -308,11 +325,15 @@ pub fn unapplied(record: &Record, entries: &Entries) -> Delta {
         value: held.value.clone(),
         revision: held.revision.clone(),
     });
-    let dirty = entries.iter().filter(|(_, entry)| entry.mark.is_wanted() && entry.dirty);
-    let members = dirty.map(|(value, entry)| MemberRegister {
-        value: value.clone(),
-        present: entry.present,
-        revision: entry.revision.clone(),
+    let dirty = entries.iter().filter(|(_, entry)| entry.dirty && !record.is_withheld_member(entry));
+    let members = dirty.map(|(value, entry)| {
+        // what the floor hides is out since then
+        let floor = desired.member_floor().filter(|_| record.is_hidden(entry));
+        MemberRegister {
+            value: value.clone(),
+            present: entry.present && floor.is_none(),
+            revision: floor.unwrap_or(&entry.revision).clone(),
+        }
     });
     Delta { attributes: attributes.collect(), members: members.collect(), lifecycle }
 }
@@ -334,8 +355,17 @@ fn is_open(record: &Record, path: &Path, wanted: Option<&Wanted>) -> bool {
             let root = path.root();
             root == super::gap::manager().root()
                 || !super::applied::leaves(&root, value).iter().all(|(leaf, value)| has(leaf, value))
+                || applied.leaves.keys().filter(|leaf| leaf.root() == root).count()
+                    > super::applied::leaves(&root, value).len()
         }
         Some(Wanted::Whole(None)) => applied.leaves.keys().any(|leaf| leaf.root() == path.root()),
+        Some(Wanted::Parts(parts)) if super::gap::are_leaves(parts) => {
+            let part = parts.iter().find(|(part, _)| part == path);
+            part.is_some_and(|(_, value)| match value {
+                Some(value) => !has(path, value),
+                None => applied.leaves.contains_key(path),
+            })
+        }
         Some(Wanted::Parts(_)) | None => true,
     }
 }
@@ -366,12 +396,17 @@ pub fn bury(record: &mut Record, entries: &mut Entries, words: &Words, round: u3
 /// Marks words of the desired state and of the ledger.
 pub fn mark(record: &mut Record, entries: &mut Entries, words: &Words, mark: Mark) {
     record.desired.mark(words, mark);
+    let floor = record.desired.member_floor().cloned();
     for (value, revision) in &words.members {
         if let Some(entry) = entries.get_mut(value)
             && entry.revision <= *revision
         {
+            if floor.as_ref() == Some(revision) && entry.revision < *revision {
+                (entry.present, entry.revision) = (false, revision.clone());
+            }
             entry.mark = entry.mark.max(mark);
-            entry.dirty = record.is_dirty(entry);
+            let looked_for = entry.dirty && !record.is_withheld_member(entry);
+            entry.dirty = looked_for || record.is_dirty(entry);
         }
     }
 }

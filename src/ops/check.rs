@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::broker::connection::BrokerOptions;
-use crate::config::Config;
+use crate::config::{Auth, Config};
 use crate::core::outcome::{NotSent, Outcome};
 use crate::core::resource::ResourceType;
 use crate::pipeline::ports::{Failure, Store, Target};
@@ -125,10 +125,21 @@ fn explain(failure: &Failure) -> String {
 
 async fn check_target(config: &Config, target: &HttpTarget) -> Vec<Item> {
     let base = &config.target.base_url;
+    let endpoint = match &config.target.auth {
+        Auth::ClientCredentials { token_url, .. } => Some(token_url),
+        Auth::None | Auth::Bearer(_) => None,
+    };
+    // it is asked before the target is
+    let granted = endpoint.map(|url| Item::new("token", Verdict::Ok, format!("{url} grants one")));
     let capabilities = match target.discover().await {
         Ok(capabilities) => capabilities,
+        Err(failure @ Failure::Broken(Outcome::NotSent(NotSent::Token(_)))) => {
+            let address = endpoint.map(|url| format!("{url}: ")).unwrap_or_default();
+            return vec![Item::new("token", Verdict::Failed, format!("{address}{}", explain(&failure)))];
+        }
         Err(failure) => {
-            return vec![Item::new("target", Verdict::Failed, format!("{base}: {}", explain(&failure)))];
+            let failed = Item::new("target", Verdict::Failed, format!("{base}: {}", explain(&failure)));
+            return granted.into_iter().chain([failed]).collect();
         }
     };
     let bulk = match capabilities.bulk {
@@ -138,7 +149,8 @@ async fn check_target(config: &Config, target: &HttpTarget) -> Vec<Item> {
     let yes = |there: bool, what: &str| if there { what.to_owned() } else { format!("no {what}") };
     let detail =
         format!("{base}: {bulk}, {}, {}", yes(capabilities.patch, "PATCH"), yes(capabilities.etag, "ETags"));
-    let mut items = vec![Item::new("target", Verdict::Ok, detail)];
+    let mut items: Vec<Item> =
+        granted.into_iter().chain([Item::new("target", Verdict::Ok, detail)]).collect();
     if config.mode == "bulk" && capabilities.bulk.is_none() {
         let way = "flush.mode is `bulk`: use `auto` or `single`";
         items.push(Item::new("bulk", Verdict::Failed, format!("the target does not offer it, and {way}")));

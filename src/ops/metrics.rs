@@ -3,6 +3,8 @@
 use metrics::Unit;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::core::letter::Class;
+use crate::core::operation::Method;
 use crate::pipeline::ports::Store;
 use crate::target::{Observer, Seen};
 
@@ -53,8 +55,29 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "scim_relay_retry_waiting",
         "letters on the retry ladder, as far as the broker tells"
     );
-    metrics::counter!("scim_relay_operations_suppressed_total").absolute(0);
+    begin_at_zero();
     Ok(handle)
+}
+
+/// Counters whose labels are known show themselves before they first count: a rate needs a beginning.
+fn begin_at_zero() {
+    metrics::counter!("scim_relay_operations_suppressed_total").absolute(0);
+    for format in ["cloudevents", "ignored", "undecodable"] {
+        metrics::counter!("scim_relay_events_received_total", "format" => format).absolute(0);
+    }
+    for result in ["new", "duplicate", "stale"] {
+        metrics::counter!("scim_relay_events_merged_total", "result" => result).absolute(0);
+    }
+    for class in Class::ALL {
+        metrics::counter!("scim_relay_dead_letters_total", "class" => class.name()).absolute(0);
+        metrics::counter!("scim_relay_retries_total", "class" => class.name()).absolute(0);
+    }
+    for method in [Method::Post, Method::Put, Method::Patch, Method::Delete] {
+        for outcome in ["applied", "retry", "dead", "superseded", "conflict", "unknown"] {
+            metrics::counter!("scim_relay_operations_total", "method" => method.name(), "outcome" => outcome)
+                .absolute(0);
+        }
+    }
 }
 
 /// Counts requests to the target.

@@ -33,19 +33,26 @@ impl From<Failed> for Outcome {
 /// Reads a client error, from before the answer's status was there.
 pub(super) fn classify(error: &reqwest::Error) -> Failed {
     let tls = find::<rustls::Error>(error);
+    let at = |why: String| format!("{}: {why}", server(error));
     if error.is_connect() || error.is_builder() {
         return Failed::NotSent(match tls {
-            Some(tls) => NotSent::Tls(tls.to_string()),
-            None => NotSent::Connect(reason(error)),
+            Some(tls) => NotSent::Tls(at(tls.to_string())),
+            None => NotSent::Connect(at(reason(error))),
         });
     }
     if let Some(refused) = tls.filter(|tls| rejects_our_certificate(tls)) {
-        return Failed::NotSent(NotSent::Tls(refused.to_string()));
+        return Failed::NotSent(NotSent::Tls(at(refused.to_string())));
     }
     if find::<h2::Error>(error).is_some_and(unprocessed) {
         return Failed::Refused;
     }
     Failed::Unknown(if error.is_timeout() { Unknown::Timeout } else { Unknown::Dropped })
+}
+
+/// The server that could not be reached, without path, query and credentials.
+fn server(error: &reqwest::Error) -> String {
+    let url = error.url().filter(|url| url.has_host());
+    url.map_or_else(|| "the target".to_owned(), |url| url.origin().ascii_serialization())
 }
 
 /// A remote GOAWAY reaches only streams above its last stream id, REFUSED_STREAM promises as much: neither was processed.

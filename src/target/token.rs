@@ -204,7 +204,7 @@ fn unreachable(failed: Failed) -> NotSent {
             format!("the token endpoint can't be reached: {reason}")
         }
         Outcome::NotSent(NotSent::Tls(reason)) => format!("TLS with the token endpoint failed: {reason}"),
-        other => format!("the token endpoint did not answer: {other:?}"),
+        other => format!("the token endpoint did not answer: {other}"),
     })
 }
 

@@ -180,7 +180,7 @@ async fn a_refused_connection_is_not_sent() {
     let target = build(options(Url::parse(&format!("http://{nobody}/")).unwrap(), AuthOptions::None));
     let outcome = send_one(&target, create("b1")).await;
     let Outcome::NotSent(NotSent::Connect(reason)) = &outcome else { panic!("{outcome:?}") };
-    assert!(reason.contains("refused") && !reason.contains(&nobody.port().to_string()), "{reason}");
+    assert!(reason.contains("refused") && reason.starts_with(&format!("http://{nobody}: ")), "{reason}");
     assert_eq!(send_bulk(&target, &[create("b1")]).await, Reply::Whole(outcome.clone()));
     // the rest of a single batch is not tried, and just as certainly not sent
     let reply = target.send(&[create("b1"), create("b2")], Transport::Single, soon()).await;

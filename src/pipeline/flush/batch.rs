@@ -59,10 +59,11 @@ pub(super) struct Ready {
 impl Item {
     /// The values of this resource's references that are to be resolved.
     pub fn references(&self) -> Vec<String> {
-        let wanted = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| self.record.wants_member(entry) && entry.mark.is_wanted());
+        let named = |entry: &MemberEntry| {
+            (self.record.wants_member(entry) && entry.mark.is_wanted())
+                || entry.is_unnamed(self.record.incarnation)
+        };
+        let wanted = self.entries.iter().filter(|(_, entry)| named(entry));
         wanted.map(|(value, _)| value.clone()).chain(crate::core::gap::references(&self.record)).collect()
     }
 
@@ -186,6 +187,10 @@ impl Rest {
 pub(super) struct Claimed {
     pub item: Item,
     pub ready: Ready,
+    /// Something was merged since it was claimed.
+    pub news: bool,
+    /// It was written to since it was claimed: merged into, or told that a member has another id.
+    pub touched: bool,
 }
 
 /// Items by key.

@@ -8,13 +8,14 @@ use super::batch::{Claimed, Item, Ready};
 use crate::core::gap::Reference;
 use crate::core::letter::Class;
 use crate::core::outcome::Answer;
+use crate::core::plan::Purpose;
 use crate::core::record::Record;
 use crate::core::resource::{ResourceKey, TargetId};
 use crate::core::schedule::{Due, Lane, Millis};
 use crate::core::settle::{self, Entries};
 use crate::pipeline::ports::{Load, Loaded, Publisher, Reschedule, Store, StoreError, Swap, Swapped, Target};
 use crate::pipeline::schedule::lane;
-use crate::pipeline::settings::RUNG_SLACK;
+use crate::pipeline::settings::{REFERENCE_RECHECK, RUNG_SLACK};
 
 /// What is to be done to a record, again and again until the swap succeeds. Pure.
 #[derive(Clone, Debug)]
@@ -54,6 +55,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     /// Writes what was decided, and again on top of what was merged meanwhile.
     pub(super) async fn commit(&self, changes: Vec<(Claimed, Change)>) -> Result<(), StoreError> {
         let mut open = changes;
+        self.forewarn_of_creates(&open).await?;
         while !open.is_empty() {
             let swaps: Vec<Swap> = open.iter().map(|(claim, change)| self.committed(claim, change)).collect();
             let swapped = self.store.swap(swaps).await?;
@@ -61,7 +63,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             for ((claim, change), swapped) in open.into_iter().zip(swapped) {
                 match swapped {
                     Swapped::Done { dependents, .. } => {
-                        self.wake_dependents(&claim.item.key, dependents).await?
+                        self.wake_dependents(&claim.item.key, dependents).await?;
+                        self.release(&claim.item.key).await;
                     }
                     Swapped::Conflict => again.push((claim, change)),
                 }
@@ -90,6 +93,10 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 tracing::warn!(resource = %claim.item.key, "a commit was refused: the claim is not ours any more");
                 continue;
             }
+            let changed =
+                |members: &Entries| members.iter().any(|(value, e)| claim.item.entries.get(value) != Some(e));
+            claim.news |= record.desired != claim.item.record.desired || changed(&members);
+            claim.touched = true;
             claim.item.version = version;
             claim.item.record = record;
             // entries that the request did not touch may have changed meanwhile: only what was loaded is written
@@ -102,7 +109,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
 
     /// The record and schedule that a change leads to.
     fn committed(&self, claim: &Claimed, change: &Change) -> Swap {
-        let Claimed { item, ready } = claim;
+        let Claimed { item, ready, news, touched } = claim;
         let (mut record, mut entries) = (item.record.clone(), item.entries.clone());
         let now = self.clock.now();
         let etags = self.rules().etag;
@@ -110,6 +117,10 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         match change {
             Change::Applied { answer, ids } => {
                 settle::applied(&mut record, &mut entries, &ready.operation, &ready.sent, answer, etags, ids);
+                for entry in entries.values_mut().filter(|_| *touched) {
+                    // perhaps because its user got another id than the one that was just written
+                    entry.dirty |= record.wants_member(entry) && !record.is_withheld_member(entry);
+                }
                 self.observe_latency(&record, ready.sent.purpose.lane(), now);
             }
             Change::Unsent { wait: asked } => {
@@ -139,7 +150,9 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             Change::Rung { class, status, doubt, wait: rung } => {
                 self.doubt(&mut record, ready, *doubt, now);
                 settle::failed(&mut record, *class, *status, now);
-                record.due = Some(Due { lane: lane(&item.key, &record), at: now.plus(*rung + RUNG_SLACK) });
+                // what is newer does not wait for the ladder
+                let wait = if *news { Duration::ZERO } else { *rung + RUNG_SLACK };
+                record.due = Some(Due { lane: lane(&item.key, &record), at: now.plus(wait) });
                 return swap_of(item, record, entries);
             }
             Change::Buried { intent, doubt } => {
@@ -174,8 +187,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     }
 
     fn unknown(&self, record: &mut Record, ready: &Ready, late: bool, now: Millis) {
-        let fenced = ready.operation.version().is_some();
-        let late = (late && !fenced).then(|| now.plus(self.settings.late_window));
+        // a version fences it from the next write on only, and there may be none
+        let late = late.then(|| now.plus(self.settings.late_window));
         settle::unknown(record, &ready.operation, &ready.sent, late);
     }
 
@@ -204,6 +217,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             {
                 entry.applied = entry.applied.take().filter(|applied| applied != id);
                 entry.maybe = None;
+                entry.unnamed = false;
             }
         }
         for entry in entries.values_mut() {
@@ -217,6 +231,32 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             let seconds = now.since(seen).as_secs_f64();
             metrics::histogram!("scim_relay_event_to_applied_seconds", "lane" => lane.name()).record(seconds);
         }
+    }
+
+    async fn forewarn_of_creates(&self, changes: &[(Claimed, Change)]) -> Result<(), StoreError> {
+        for (claim, change) in changes {
+            let created = claim.ready.sent.purpose == Purpose::Create;
+            if created && matches!(change, Change::Applied { .. }) {
+                self.forewarn(&claim.item.key, &claim.item.record).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What lists a resource that is about to get another id is due a little later, should this process die before it can
+    /// say so. What lists a first id is pending, and looks for itself.
+    pub(super) async fn forewarn(&self, key: &ResourceKey, before: &Record) -> Result<(), StoreError> {
+        if !may_be_listed_by_another_id(before) {
+            return Ok(());
+        }
+        let at = self.clock.now().plus(REFERENCE_RECHECK);
+        let due = |dependent| (dependent, Due { lane: Lane::Members, at });
+        let others = self.store.dependents(key).await?.into_iter().filter(|dependent| dependent != key);
+        let dependents: Vec<_> = others.map(due).collect();
+        if dependents.is_empty() {
+            return Ok(());
+        }
+        self.store.touch_member(&dependents, key.external_id.as_str()).await
     }
 
     /// What listed this resource as a member or manager is due: it has a target id now.
@@ -256,6 +296,11 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         });
         self.commit(changes.collect()).await
     }
+}
+
+/// True if somebody may have settled a reference to this resource that a new id changes.
+pub(super) fn may_be_listed_by_another_id(record: &Record) -> bool {
+    record.incarnation > 0 || record.desired.deleted().is_some()
 }
 
 fn swap_of(item: &Item, record: Record, entries: Entries) -> Swap {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::Flush;
 use super::batch::Items;
+use super::commit::may_be_listed_by_another_id;
 use crate::core::applied::at;
 use crate::core::desired::Presence;
 use crate::core::disposition::Trouble;
@@ -17,6 +18,7 @@ use crate::core::letter::Class;
 use crate::core::matching::{Match, choose, matcher, matching_value};
 use crate::core::outcome::{Answer, NotSent, Outcome};
 use crate::core::path::Path;
+use crate::core::record::Record;
 use crate::core::resource::{ETag, ResourceKey, ResourceType, TargetId};
 use crate::core::schedule::Lane;
 use crate::core::settle;
@@ -61,6 +63,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         found: &[Value],
     ) -> Result<(), StoreError> {
         let etags = self.rules().etag;
+        // one at a time: forewarned resources that are looked up here as well would forewarn each other for ever
+        let mut forewarned = false;
         for key in keys {
             let Some(item) = items.get_mut(key) else { continue };
             let value = matching_value(key, &item.record);
@@ -70,8 +74,19 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                     item.absent = true;
                     item.changed = true;
                 }
+                Match::One(_, live) if self.may_be_anothers(key, &item.record, &live) => {
+                    self.settle_no_create_yet(items, key).await?;
+                }
                 Match::One(id, live) => match self.own(key, &id).await? {
                     Owner::Ours => {
+                        if item.record.id.as_ref() != Some(&id) && may_be_listed_by_another_id(&item.record) {
+                            if std::mem::replace(&mut forewarned, true) {
+                                items.remove(*key);
+                                self.postpone(&[(*key).clone()], Lane::Update, self.settings.linger).await;
+                                continue;
+                            }
+                            self.forewarn(key, &item.record).await?;
+                        }
                         let answer = Answer { etag: listed_version(&live), ..Answer::default() };
                         settle::adopt(&mut item.record, key, id, &live, &answer, etags);
                         item.live = Some(live);
@@ -103,6 +118,13 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             }
         }
         Ok(())
+    }
+
+    /// What carries no externalId is not adopted while a POST of ours may still be processed: then there would be two.
+    fn may_be_anothers(&self, key: &ResourceKey, record: &Record, live: &Value) -> bool {
+        let external_id = at(live, &Path::core("externalId")).and_then(Value::as_str);
+        let awaited = record.no_create_before.is_some_and(|until| until > self.clock.now());
+        awaited && external_id != Some(key.external_id.as_str())
     }
 
     /// Claims a target resource; one whose owner was deleted at the source is handed over (D16).

@@ -4,6 +4,7 @@ mod batch;
 mod commit;
 mod conditions;
 pub mod explain;
+mod in_flight;
 mod lookup;
 mod reason;
 mod references;
@@ -13,8 +14,8 @@ mod send;
 mod settle;
 mod unsent;
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::conditions::Tiding;
+use self::in_flight::{Batch, InFlight};
 use super::letters::Letters;
 use super::ports::{Capabilities, Clock, Publisher, Store, StoreError, Target};
 use super::settings::{LEASE, Mode, Settings};
@@ -81,8 +83,8 @@ struct Learnt {
     empty: BTreeSet<ResourceType>,
     /// References looked up in vain, and when.
     absent: BTreeMap<String, Millis>,
-    /// Resources that this process is working on, and until when their leases certainly hold.
-    in_flight: BTreeMap<ResourceKey, Option<Instant>>,
+    /// Resources that this process is working on.
+    in_flight: InFlight,
 }
 
 /// The flush of one process.
@@ -202,14 +204,14 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         }
         let hold = LEASE + Duration::from_millis(u64::try_from(now.0 - due.0).unwrap_or(0));
         let taken = self.store.take_due(lanes, due, hold, limit).await?;
-        let keys: Vec<ResourceKey> = self.engage(taken.into_iter().map(|(_, key)| key));
+        let (batch, keys) = self.learnt().in_flight.engage(taken.into_iter().map(|(_, key)| key));
         if keys.is_empty() {
             return Ok(false);
         }
         let flush = self.clone();
         batches.spawn(async move {
             flush.clone().work(keys.clone()).await;
-            flush.disengage(&keys);
+            flush.release_batch(batch, &keys).await;
             drop(permit);
             flush.wake.notify_one();
         });
@@ -236,19 +238,20 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         Ok(full || oldest.is_some_and(|at| now.since(*at) >= patience))
     }
 
-    fn engage(&self, keys: impl Iterator<Item = ResourceKey>) -> Vec<ResourceKey> {
-        let mut learnt = self.learnt();
-        let mut engage = |key: &ResourceKey| match learnt.in_flight.entry(key.clone()) {
-            Entry::Vacant(vacant) => vacant.insert(None).is_none(),
-            Entry::Occupied(_) => false,
-        };
-        keys.filter(|key| engage(key)).collect()
+    /// Lets go of a resource that is settled: the rest of its batch may take long.
+    async fn release(&self, key: &ResourceKey) {
+        let missed = self.learnt().in_flight.release(key);
+        if missed {
+            self.postpone(std::slice::from_ref(key), Lane::Update, Duration::ZERO).await;
+        }
     }
 
-    fn disengage(&self, keys: &[ResourceKey]) {
-        let mut learnt = self.learnt();
-        for key in keys {
-            learnt.in_flight.remove(key);
+    /// Lets go of what is left of a batch. What became due meanwhile is held in the schedule as if somebody worked on it:
+    /// it is due at once.
+    async fn release_batch(&self, batch: Batch, keys: &[ResourceKey]) {
+        let missed = self.learnt().in_flight.release_batch(batch, keys);
+        if !missed.is_empty() {
+            self.postpone(&missed, Lane::Update, Duration::ZERO).await;
         }
     }
 
@@ -342,7 +345,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let mut tick = tokio::time::interval(LEASE / 4);
         loop {
             tick.tick().await;
-            let held: Vec<ResourceKey> = self.learnt().in_flight.keys().cloned().collect();
+            let held = self.learnt().in_flight.keys();
             if held.is_empty() {
                 continue;
             }
@@ -356,21 +359,14 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     async fn lease(&self, keys: &[ResourceKey]) -> Result<(), StoreError> {
         let until = now() + LEASE;
         self.store.renew(&self.owner, keys, self.clock.now(), LEASE).await?;
-        let mut learnt = self.learnt();
-        for key in keys {
-            if let Some(held) = learnt.in_flight.get_mut(key) {
-                *held = Some(held.map_or(until, |held| held.max(until)));
-            }
-        }
+        self.learnt().in_flight.leased(keys, until);
         Ok(())
     }
 
     /// Until when the leases of all these resources certainly hold.
     fn leased_until(&self, keys: &[ResourceKey]) -> Instant {
-        let learnt = self.learnt();
         // one without a lease counts as one that has ended
-        let until = keys.iter().map(|key| learnt.in_flight.get(key).copied().flatten()).min();
-        until.flatten().unwrap_or_else(now)
+        self.learnt().in_flight.leased_until(keys).unwrap_or_else(now)
     }
 
     /// Puts resources back into the schedule without having looked at them.

@@ -3,7 +3,7 @@
 use crate::core::disposition::Disposition;
 use crate::core::letter::Class;
 use crate::core::operation::Operation;
-use crate::core::outcome::{NotSent, Outcome, Unknown};
+use crate::core::outcome::Outcome;
 use crate::pipeline::letters::Reason;
 use crate::pipeline::ports::PublishError;
 
@@ -29,19 +29,6 @@ pub(super) fn count(operation: &Operation, disposition: &Disposition) {
         .increment(1);
 }
 
-/// Why, in one line, without attribute values.
-pub(super) fn explain(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Answered(answer) => format!("status {}", answer.status),
-        Outcome::Unknown(Unknown::Timeout) => "no answer in time".into(),
-        Outcome::Unknown(Unknown::Dropped) => "the connection broke".into(),
-        Outcome::Unknown(Unknown::Unreadable) => "the answer was unreadable".into(),
-        Outcome::Unknown(Unknown::Missing) => "the bulk response has no result for it".into(),
-        Outcome::NotSent(NotSent::Connect(why) | NotSent::Tls(why) | NotSent::Token(why)) => why.clone(),
-        Outcome::NotSent(NotSent::Deadline) => "the claim's deadline had passed".into(),
-    }
-}
-
 pub(super) fn reason(class: Class, outcome: &Outcome, operation: Option<&Operation>) -> Reason {
     let answer = match outcome {
         Outcome::Answered(answer) => Some(answer),
@@ -49,8 +36,8 @@ pub(super) fn reason(class: Class, outcome: &Outcome, operation: Option<&Operati
     };
     let scim_type = answer.and_then(|answer| answer.scim_type.clone());
     let detail = match &scim_type {
-        Some(scim_type) => format!("{}, scimType {scim_type}", explain(outcome)),
-        None => explain(outcome),
+        Some(scim_type) => format!("{}, scimType {scim_type}", outcome),
+        None => outcome.to_string(),
     };
     Reason {
         class,

@@ -134,6 +134,10 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     }
 
     async fn load_members(&self, item: &mut Item) -> Result<(), StoreError> {
+        if item.record.desired.presence() == Presence::Deleted {
+            // gone, or kept as it is; the ledger is looked at should it come to life again
+            return Ok(());
+        }
         if item.record.scan_members {
             self.rescan(item).await?;
         }
@@ -273,7 +277,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             let Some(mut item) = items.remove(&key) else { continue };
             settle::begin(&mut item.record, &mut item.entries, &ready.operation, &ready.sent, &self.owner);
             swaps.push(item.swap(Reschedule::Keep, &ready.touched()));
-            claims.push(Claimed { item, ready });
+            claims.push(Claimed { item, ready, news: false, touched: false });
         }
         self.list_members(&claims).await?;
         let swapped = self.store.swap(swaps).await?;

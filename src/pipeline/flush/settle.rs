@@ -8,9 +8,10 @@ use futures_util::future::join_all;
 use super::Flush;
 use super::batch::Claimed;
 use super::commit::{Change, Doubt};
-use super::reason::{count, explain, reason, refused_letter};
+use super::reason::{count, reason, refused_letter};
 use crate::core::change::Delta;
 use crate::core::disposition::{Disposition, Health, Situation, Trouble, classify, may_come_late};
+use crate::core::implied::implied;
 use crate::core::letter::Class;
 use crate::core::outcome::{Answer, Outcome};
 use crate::core::plan::Purpose;
@@ -134,7 +135,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             }
             Disposition::Trouble(Trouble::Deadline) => Change::Unsent { wait: Duration::from_millis(20) },
             Disposition::Trouble(trouble) => {
-                let wait = self.pause_for(None, Some(trouble), &explain(outcome));
+                let wait = self.pause_for(None, Some(trouble), &outcome.to_string());
                 Change::Unsent { wait }
             }
         }
@@ -146,7 +147,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         match outcome {
             Outcome::Unknown(Unknown::Missing | Unknown::Unreadable) => Duration::ZERO,
             Outcome::Unknown(_) | Outcome::Answered(_) | Outcome::NotSent(_) => {
-                self.pause_for(None, Some(Trouble::Down), &explain(outcome))
+                self.pause_for(None, Some(Trouble::Down), &outcome.to_string())
             }
         }
     }
@@ -191,7 +192,10 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         outcome: &Outcome,
     ) -> Result<Change, PublishError> {
         let reason = reason(class, outcome, Some(&claim.ready.operation));
-        let (mut record, intent) = claim.intent();
+        let (mut record, mut intent) = claim.intent();
+        if claim.ready.sent.purpose != Purpose::Members {
+            intent.attributes.extend(implied(&claim.item.key, &record));
+        }
         settle::failed(&mut record, class, reason.status, self.clock.now());
         self.letters.dead(&claim.case(&record, &intent, &reason)).await.inspect_err(refused_letter)?;
         tracing::warn!(resource = %claim.item.key, class = %class, status = reason.status, "dead-lettered");

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use super::Flush;
 use super::batch::{Item, Items};
 use super::reason::refused_letter;
+use crate::core::desired::Presence;
 use crate::core::letter::Class;
 use crate::core::record::WaitReason;
 use crate::core::resource::{ResourceKey, TargetId};
@@ -42,13 +43,16 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         }
         if !pending.is_empty() {
             let waiting = settle::waits(&mut item.record, WaitReason::Reference, now);
-            if now.since(waiting.since) >= self.settings.reference_wait {
+            let until = waiting.since.plus(self.settings.reference_wait);
+            if now >= until {
                 return self.settle_unresolved(items, item, &pending).await;
             }
-            item.record.due = Some(Due { lane: Lane::Members, at: now.plus(REFERENCE_RECHECK) });
+            let at = until.min(now.plus(REFERENCE_RECHECK));
+            item.record.due = Some(Due { lane: Lane::Members, at });
             return self.put_back(item, clean).await;
         }
-        if item.more_entries || item.record.scan_members {
+        let alive = item.record.desired.presence() != Presence::Deleted;
+        if item.more_entries || (item.record.scan_members && alive) {
             item.record.due = Some(Due { lane: Lane::Members, at: now });
             return self.put_back(item, clean).await;
         }
@@ -72,10 +76,14 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
 
     /// Writes an item back into the schedule as its record says; what was merged meanwhile is due anyway.
     pub(super) async fn put_back(&self, item: Item, touched: &[String]) -> Result<(), StoreError> {
+        let key = item.key.clone();
         match self.store.swap(vec![item.swap(Reschedule::AsRecord, touched)]).await?.pop() {
-            Some(Swapped::Done { dependents, .. }) => self.wake_dependents(&item.key, dependents).await?,
-            Some(Swapped::Conflict) | None => self.postpone(&[item.key], Lane::Update, Duration::ZERO).await,
+            Some(Swapped::Done { dependents, .. }) => self.wake_dependents(&key, dependents).await?,
+            Some(Swapped::Conflict) | None => {
+                self.postpone(std::slice::from_ref(&key), Lane::Update, Duration::ZERO).await;
+            }
         }
+        self.release(&key).await;
         Ok(())
     }
 
@@ -123,15 +131,15 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         key: &ResourceKey,
         why: &str,
     ) -> Result<(), StoreError> {
-        let Some(item) = items.get(key) else { return Ok(()) };
-        let attempt = item.record.attempt() + 1;
+        let Some(item) = items.get_mut(key) else { return Ok(()) };
+        let now = self.clock.now();
+        settle::failed(&mut item.record, Class::Uniqueness, None, now);
+        let attempt = item.record.attempt();
         let reason = Reason::of(Class::Uniqueness, why);
         let Next::Rung { index, wait } = self.settings.ladder.after(attempt, None) else {
             return self.settle_dead(items, key, reason).await;
         };
         let Some(mut item) = items.remove(key) else { return Ok(()) };
-        let now = self.clock.now();
-        settle::failed(&mut item.record, Class::Uniqueness, None, now);
         let intent = settle::unapplied(&item.record, &item.entries);
         let round = settle::round(&item.record, &item.entries);
         let case = Case { key, record: &item.record, intent: &intent, round, reason: &reason };

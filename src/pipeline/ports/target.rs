@@ -63,7 +63,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Answered(answer) => write!(f, "the target answered {}", answer.status),
-            Failure::Broken(outcome) => write!(f, "no usable answer: {outcome:?}"),
+            Failure::Broken(outcome) => write!(f, "{outcome}"),
         }
     }
 }

@@ -39,11 +39,4 @@ impl Dice {
     pub fn pick<'a, T>(&self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }
-
-    /// Shuffles in place.
-    pub fn shuffle<T>(&self, items: &mut [T]) {
-        for at in (1..items.len()).rev() {
-            items.swap(at, self.below(at + 1));
-        }
-    }
 }

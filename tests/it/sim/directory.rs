@@ -21,6 +21,8 @@ pub struct Habits {
     pub strict_members: bool,
     /// Deleting a user takes it out of its groups.
     pub cascade: bool,
+    /// An attribute that can't be removed by a PATCH.
+    pub stubborn: Option<&'static str>,
 }
 
 /// A resource as stored: without `id` and `meta`.
@@ -42,6 +44,9 @@ impl Stored {
         members.filter_map(|member| Some(member.get("value")?.as_str()?.to_owned())).collect()
     }
 }
+
+/// A refusal: its status and `scimType`.
+struct No(u16, &'static str);
 
 /// All resources, by id.
 #[derive(Debug)]
@@ -97,13 +102,10 @@ impl Directory {
         if body.to_string().contains("bulkId:") {
             return refusal(409, "invalidValue");
         }
-        match self.changed(operation, body) {
-            Ok(answer) => answer,
-            Err(answer) => answer,
-        }
+        self.changed(operation, body).unwrap_or_else(|No(status, scim_type)| refusal(status, scim_type))
     }
 
-    fn changed(&mut self, operation: &Operation, body: Value) -> Result<Answer, Answer> {
+    fn changed(&mut self, operation: &Operation, body: Value) -> Result<Answer, No> {
         let kind = operation.kind();
         let id = match &operation.write {
             Write::Create { .. } => return self.create(kind, body),
@@ -112,20 +114,23 @@ impl Directory {
             }
         };
         let stored = self.stored.get(&id).filter(|stored| stored.kind == kind);
-        let stored = stored.ok_or_else(|| refusal(404, ""))?.clone();
+        let stored = stored.ok_or(No(404, ""))?.clone();
         self.check_version(operation, &stored)?;
         match &operation.write {
             Write::Delete { .. } => {
                 self.remove(&id);
                 return Ok(Answer { status: 204, ..Answer::default() });
             }
-            Write::Patch { .. } if !self.habits.patch => return Err(refusal(501, "")),
+            Write::Patch { .. } if !self.habits.patch => return Err(No(501, "")),
             Write::Create { .. } | Write::Patch { .. } | Write::Put { .. } => {}
+        }
+        if self.habits.stubborn.is_some_and(|path| scim_patch::removes(&body, path)) {
+            return Err(No(400, "mutability"));
         }
         let new = match &operation.write {
             Write::Patch { .. } => {
                 scim_patch::patched(stored.body.clone(), &body, self.habits.strict_members)
-                    .map_err(|Refused(scim_type)| refusal(400, scim_type))?
+                    .map_err(|Refused(scim_type)| No(400, scim_type))?
             }
             _ => writable(body),
         };
@@ -135,7 +140,7 @@ impl Directory {
         Ok(self.answer(&id, 200))
     }
 
-    fn create(&mut self, kind: ResourceType, body: Value) -> Result<Answer, Answer> {
+    fn create(&mut self, kind: ResourceType, body: Value) -> Result<Answer, No> {
         let body = writable(body);
         self.check_unique(kind, &body, None)?;
         let external_id = body.get("externalId").and_then(Value::as_str).unwrap_or_default();
@@ -146,13 +151,13 @@ impl Directory {
         Ok(self.answer(&id, 201))
     }
 
-    fn check_version(&mut self, operation: &Operation, stored: &Stored) -> Result<(), Answer> {
+    fn check_version(&mut self, operation: &Operation, stored: &Stored) -> Result<(), No> {
         if !self.habits.etag {
             return Ok(());
         }
         match operation.version() {
             Some(version) if version.as_str() == self.version(stored) => Ok(()),
-            Some(_) => Err(refusal(412, "")),
+            Some(_) => Err(No(412, "")),
             None => {
                 self.violations.push(format!("{}: a write without a version", operation.key));
                 Ok(())
@@ -165,13 +170,13 @@ impl Directory {
         kind: ResourceType,
         body: &Map<String, Value>,
         own: Option<&str>,
-    ) -> Result<(), Answer> {
+    ) -> Result<(), No> {
         let name = body.get("userName").and_then(Value::as_str).map(str::to_lowercase);
         let taken = |(id, stored): (&String, &Stored)| {
             Some(id.as_str()) != own && stored.text("userName").map(str::to_lowercase) == name
         };
         match kind == ResourceType::User && name.is_some() && self.all(kind).any(taken) {
-            true => Err(refusal(409, "uniqueness")),
+            true => Err(No(409, "uniqueness")),
             false => Ok(()),
         }
     }

@@ -6,6 +6,7 @@ mod clock;
 mod dice;
 mod directory;
 mod events;
+mod examples;
 mod faults;
 mod letters;
 mod model;

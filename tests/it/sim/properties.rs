@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::faults::Chances;
 use super::scenario::Scenario;
 use super::world::run;
 
@@ -21,6 +22,9 @@ fn for_each_seed(property: impl Fn(u64)) {
     };
     let mut failed = Vec::new();
     for seed in seeds {
+        if std::env::var("SIM_VERBOSE").is_ok() {
+            eprintln!("seed {seed}");
+        }
         if catch_unwind(AssertUnwindSafe(|| property(seed))).is_err() {
             eprintln!("^^^ seed {seed}");
             failed.push(seed);
@@ -69,4 +73,37 @@ fn everything_at_once() {
         let bad = Scenario::calm(seed).with_any_target().with_disorder().with_bad_target();
         live(bad.with_crashes().with_strangers());
     });
+}
+
+#[test]
+fn what_was_dead_lettered_and_is_replayed_is_applied() {
+    for_each_seed(|seed| {
+        let mut scenario = Scenario::calm(seed).with_any_target().with_disorder();
+        scenario.size.rivals = false;
+        scenario.weather.target = Chances { failed: 900, ..Chances::default() };
+        run(async {
+            let mut world = scenario.live().await;
+            world.assert_converged();
+            world.replay();
+            world.rest().await;
+            world.assert_converged();
+            world.stop().await;
+        });
+    });
+}
+
+#[test]
+fn a_seed_tells_the_same_story_again() {
+    let tell = |seed| {
+        run(async {
+            let bad = Scenario::calm(seed).with_any_target().with_disorder().with_bad_target();
+            let mut world = bad.with_crashes().with_strangers().live().await;
+            world.stop().await;
+            let processed = world.parts.target.processed();
+            processed.iter().map(ToString::to_string).collect::<Vec<_>>()
+        })
+    };
+    for seed in 1000..1005 {
+        assert_eq!(tell(seed), tell(seed), "seed {seed}");
+    }
 }

@@ -124,7 +124,9 @@ impl Scenario {
         if self.outages && self.dice.per_mille(60) {
             world.parts.target.break_down(Duration::from_secs(self.dice.between(1, 120)));
         }
-        if self.strangers && self.dice.per_mille(150) {
+        // where only a PUT without a version changes anything, nobody can respect what others do meanwhile
+        let respected = self.profile.habits.etag || self.profile.habits.patch;
+        if self.strangers && respected && self.dice.per_mille(150) {
             self.interfere(world);
         }
     }

@@ -35,6 +35,12 @@ pub fn patched(
     Ok(body)
 }
 
+/// True if a PatchOp removes this path.
+pub fn removes(patch: &Value, path: &str) -> bool {
+    let operations = patch["Operations"].as_array().into_iter().flatten();
+    operations.into_iter().any(|operation| operation["op"] == "remove" && operation["path"] == path)
+}
+
 fn members(body: &mut Map<String, Value>) -> &mut Vec<Value> {
     match body.entry("members").or_insert_with(|| json!([])) {
         Value::Array(members) => members,

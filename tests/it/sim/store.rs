@@ -25,11 +25,13 @@ pub struct SimStore {
     dice: Dice,
     /// Failures per mille of calls.
     failing: AtomicU32,
+    /// Nobody can be woken: `touch_member` fails so many times.
+    pub deaf: AtomicU32,
 }
 
 impl SimStore {
     pub fn new(memory: MemoryStore, failing: u32, dice: Dice) -> Self {
-        Self { memory, dice, failing: AtomicU32::new(failing) }
+        Self { memory, dice, failing: AtomicU32::new(failing), deaf: AtomicU32::new(0) }
     }
 
     /// Nothing fails from now on.
@@ -40,10 +42,14 @@ impl SimStore {
     async fn way(&self) -> Result<(), StoreError> {
         sleep(Duration::from_millis(self.dice.between(0, 3))).await;
         match self.dice.per_mille(self.failing.load(Ordering::Relaxed)) {
-            true => Err(StoreError { what: "simulated store".into(), source: "the connection broke".into() }),
+            true => Err(broken()),
             false => Ok(()),
         }
     }
+}
+
+fn broken() -> StoreError {
+    StoreError { what: "simulated store".into(), source: "the connection broke".into() }
 }
 
 /// There, and back: both ways can fail.
@@ -100,6 +106,10 @@ impl Store for SimStore {
     }
 
     async fn touch_member(&self, groups: &[(ResourceKey, Due)], member: &str) -> Result<(), StoreError> {
+        let deaf = self.deaf.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if deaf.is_ok() {
+            return Err(broken());
+        }
         call!(self, self.memory.touch_member(groups, member))
     }
 

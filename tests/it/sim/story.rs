@@ -154,7 +154,7 @@ impl Author<'_> {
             2 => Part::GivenName(self.text("given")),
             3 => Part::WorkMail(self.text("work")),
             4 => Part::AddHomeMail(self.text("home")),
-            5 => Part::DropMail(*self.dice.pick::<&str>(&["work", "home"])),
+            5 => Part::DropMail(self.dice.pick::<&str>(&["work", "home"])),
             6 => Part::Set("userName", self.user_name(key)),
             7 => Part::Set(DEPARTMENT, self.text("department")),
             _ => Part::Manager(self.person()),

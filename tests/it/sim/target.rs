@@ -28,6 +28,8 @@ pub struct Profile {
     pub habits: Habits,
     /// Bulk, with so many operations.
     pub bulk: Option<usize>,
+    /// A bulk request with more operations is 413; 0: there is no such endpoint after all.
+    pub takes: usize,
     /// ServiceProviderConfig says that there is PATCH although there is none.
     pub claims_patch: bool,
     /// A filter's answer is everything.
@@ -215,6 +217,9 @@ impl SimTarget {
         self.latency().await;
         if self.is_down() {
             return Err(self.unreachable().await);
+        }
+        if in_bulk && operations.len() > self.0.profile.takes {
+            return Err(plain(if self.0.profile.takes == 0 { 404 } else { 413 }, None));
         }
         if let Some(answer) = self.poisoned(operations, in_bulk) {
             return Err(Outcome::Answered(answer));

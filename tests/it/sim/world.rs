@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use scim_relay::core::gap::Deprovisioning;
 use scim_relay::core::resource::ResourceKey;
 use scim_relay::core::retry::Ladder;
-use scim_relay::pipeline::ports::{Clock, Store};
+use scim_relay::pipeline::ports::{Clock, Header, Message, Store};
 use scim_relay::pipeline::settings::{Mode, ReferenceKind, Settings};
 use scim_relay::store::memory::MemoryStore;
 
@@ -25,7 +25,7 @@ use super::letters::homes;
 use super::model::expected;
 use super::replica::{Parts, Replica, reset_ids};
 use super::store::SimStore;
-use super::target::{Profile, SimTarget};
+use super::target::{Processed, Profile, SimTarget};
 
 /// After so long without an end something goes round in circles.
 const PATIENCE: Duration = Duration::from_secs(6 * 3600);
@@ -39,8 +39,9 @@ pub const DELAYS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5
 /// The target of the examples: all features, no faults.
 pub fn profile() -> Profile {
     Profile {
-        habits: Habits { etag: true, patch: true, strict_members: false, cascade: true },
+        habits: Habits { etag: true, patch: true, strict_members: false, cascade: true, stubborn: None },
         bulk: Some(100),
+        takes: usize::MAX,
         claims_patch: false,
         ignores_filters: false,
         poison: Poison::Itself,
@@ -90,6 +91,8 @@ pub struct World {
     pub base: BTreeMap<ResourceKey, Map<String, Value>>,
     pub foreign: Foreign,
     pub replicas: Vec<Replica>,
+    /// So many dead letters were replayed: they are nobody's home any more.
+    replayed: usize,
 }
 
 impl World {
@@ -106,7 +109,7 @@ impl World {
             settings: Arc::new(settings),
         };
         let (base, foreign) = (BTreeMap::new(), Foreign::default());
-        Self { parts, events: Vec::new(), base, foreign, replicas: Vec::new() }
+        Self { parts, events: Vec::new(), base, foreign, replicas: Vec::new(), replayed: 0 }
     }
 
     /// A good day for everybody.
@@ -155,6 +158,19 @@ impl World {
         }
     }
 
+    /// An operator replays all dead letters.
+    pub fn replay(&mut self) {
+        let letters = self.parts.broker.dead();
+        self.replayed = letters.len();
+        for mut letter in letters {
+            if let Some(Header::Text(key)) = letter.headers.get("x-relay-routing-key") {
+                letter.routing_key = key.clone();
+            }
+            letter.headers.clear();
+            self.parts.broker.enter(Message { exchange: "intake".into(), ..letter });
+        }
+    }
+
     pub async fn stop(&mut self) {
         for replica in self.replicas.drain(..) {
             replica.stop().await;
@@ -163,7 +179,9 @@ impl World {
 
     /// Where the target differs from what the events say.
     pub fn problems(&self) -> Vec<String> {
-        let (expected, homes) = (expected(&self.events, &self.base), homes(&self.parts.broker.dead()));
+        let alone = alone(&self.parts.target.processed());
+        let (expected, homes) =
+            (expected(&self.events, &self.base), homes(&self.parts.broker.dead()[self.replayed..]));
         self.parts.target.with(|directory| {
             let check = Check {
                 directory,
@@ -172,7 +190,7 @@ impl World {
                 foreign: &self.foreign,
                 user: self.parts.settings.user,
                 group: self.parts.settings.group,
-                problems: Vec::new(),
+                problems: alone,
             };
             check.run()
         })
@@ -199,6 +217,16 @@ impl World {
         }
         assert!(problems.is_empty(), "\n  {}", problems.join("\n  "));
     }
+}
+
+/// Deprovisioning operations that carry something else.
+fn alone(processed: &[Processed]) -> Vec<String> {
+    let deactivates = |operation: &Value| operation["path"] == "active" && operation["value"] == false;
+    let mixed = processed.iter().filter(|processed| {
+        let operations = processed.body.as_ref().and_then(|body| body["Operations"].as_array());
+        operations.is_some_and(|all| all.len() > 1 && all.iter().any(deactivates))
+    });
+    mixed.map(|processed| format!("{}: deactivated together with something else", processed.key)).collect()
 }
 
 /// Runs a world on paused time.

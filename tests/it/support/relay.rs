@@ -47,6 +47,7 @@ pub struct Relay {
     pub target: String,
     pub exchange: String,
     files: TempDir,
+    overrides: Vec<(String, String)>,
     child: Option<Child>,
     http: reqwest::Client,
 }
@@ -74,7 +75,19 @@ impl Relay {
         );
         std::fs::write(files.path().join("relay.toml"), config).unwrap();
         let http = reqwest_client();
-        Self { target, exchange, files, child: None, http }
+        Self { target, exchange, files, overrides: Vec::new(), child: None, http }
+    }
+
+    /// With this variable in its environment from now on: `SCIM_RELAY__SECTION__KEY`, for one.
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.overrides.retain(|(held, _)| held != name);
+        self.overrides.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The name of one of its objects in RabbitMQ.
+    pub fn object(&self, last: &str) -> String {
+        format!("scim-relay.{}.{last}", self.target)
     }
 
     /// Configured and started.
@@ -95,7 +108,7 @@ impl Relay {
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_scim-relay"));
         command.arg("--config").arg(self.files.path().join("relay.toml"));
-        command.env("RUST_LOG", "info,lapin=off");
+        command.env("RUST_LOG", "info").envs(self.overrides.iter().map(|(name, value)| (name, value)));
         command
     }
 

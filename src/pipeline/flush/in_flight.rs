@@ -1,0 +1,103 @@
+//! What this process is working on: each resource in one batch at a time, and until when its lease certainly holds.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::time::Instant;
+
+use crate::core::resource::ResourceKey;
+
+/// One of the batches of this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Batch(u64);
+
+#[derive(Debug)]
+struct Held {
+    batch: Batch,
+    lease: Option<Instant>,
+}
+
+/// Resources in flight.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    held: BTreeMap<ResourceKey, Held>,
+    /// Those of them that became due again meanwhile.
+    missed: BTreeSet<ResourceKey>,
+    batches: u64,
+}
+
+impl InFlight {
+    /// Takes these up as a new batch, except what another one has; that is missed.
+    pub fn engage(&mut self, keys: impl Iterator<Item = ResourceKey>) -> (Batch, Vec<ResourceKey>) {
+        self.batches += 1;
+        let batch = Batch(self.batches);
+        let mut engaged = Vec::new();
+        for key in keys {
+            match self.held.entry(key.clone()) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(Held { batch, lease: None });
+                    engaged.push(key);
+                }
+                Entry::Occupied(_) => drop(self.missed.insert(key)),
+            }
+        }
+        (batch, engaged)
+    }
+
+    /// Lets go of one that is settled. True if it became due meanwhile.
+    pub fn release(&mut self, key: &ResourceKey) -> bool {
+        self.held.remove(key);
+        self.missed.remove(key)
+    }
+
+    /// Lets go of what a batch still has of these. Returns those that became due meanwhile.
+    pub fn release_batch(&mut self, batch: Batch, keys: &[ResourceKey]) -> Vec<ResourceKey> {
+        let own = |key: &&ResourceKey| self.held.get(*key).is_some_and(|held| held.batch == batch);
+        let own: Vec<ResourceKey> = keys.iter().filter(own).cloned().collect();
+        own.into_iter().filter(|key| self.release(key)).collect()
+    }
+
+    pub fn keys(&self) -> Vec<ResourceKey> {
+        self.held.keys().cloned().collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// These are leased until then.
+    pub fn leased(&mut self, keys: &[ResourceKey], until: Instant) {
+        for key in keys {
+            if let Some(held) = self.held.get_mut(key) {
+                held.lease = Some(held.lease.map_or(until, |held| held.max(until)));
+            }
+        }
+    }
+
+    /// Until when the leases of all these certainly hold; none: one of them has none.
+    pub fn leased_until(&self, keys: &[ResourceKey]) -> Option<Instant> {
+        keys.iter().map(|key| self.held.get(key).and_then(|held| held.lease)).min().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(names: &[&str]) -> Vec<ResourceKey> {
+        names.iter().map(|name| format!("User/{name}").parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_resource_is_in_one_batch_at_a_time_and_what_is_missed_is_told() {
+        let mut in_flight = InFlight::default();
+        let (first, engaged) = in_flight.engage(keys(&["a", "b"]).into_iter());
+        assert_eq!(engaged, keys(&["a", "b"]));
+        assert!(!in_flight.release(&keys(&["a"])[0]));
+        let (second, engaged) = in_flight.engage(keys(&["a", "b"]).into_iter());
+        assert_eq!(engaged, keys(&["a"]));
+        assert_eq!(in_flight.release_batch(first, &keys(&["a", "b"])), keys(&["b"]));
+        assert_eq!(in_flight.keys(), keys(&["a"]));
+        assert_eq!(in_flight.release_batch(second, &keys(&["a"])), keys(&[]));
+    }
+}
