@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests are the outside: they own clocks, processes and tasks")]
 
 mod relay;
+mod schemas;
 mod scim2_server;
 mod support;
 mod target;
