@@ -9,7 +9,7 @@ use crate::cli::Exit;
 use crate::config::{Auth, Config, TlsFiles};
 use crate::core::gap::Deprovisioning;
 use crate::core::retry::Ladder;
-use crate::ops::clock::system_time;
+use crate::ops::clock::{system_time, ulid};
 use crate::ops::metrics::Requests;
 use crate::pipeline::settings::{Mode, ReferenceKind, Settings};
 use crate::store::redis::RedisOptions;
@@ -64,6 +64,7 @@ pub(super) fn redis_options(config: &Config) -> Result<RedisOptions, Failure> {
         target: config.target.name.clone(),
         ca_pem: config.redis.tls.ca.as_deref().map(pem).transpose()?,
         client_pem: client_pem(&config.redis.tls)?,
+        unique: ulid,
     })
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::cloudevent::Envelope;
-use super::{Decoded, Refusal};
+use super::{Decoded, Input, Refusal};
 use crate::core::change::{Change, Delta, Lifecycle, MemberRegister, Origin, Register};
 use crate::core::path::Path;
 use crate::core::resource::ResourceKey;
@@ -35,7 +35,7 @@ pub fn timestamp(at: Millis) -> jiff::Timestamp {
     jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
 }
 
-pub(super) fn decode(envelope: Envelope, attempt: u32, received: Millis) -> Result<Decoded, Refusal> {
+pub(super) fn decode(envelope: Envelope, input: &Input<'_>, received: Millis) -> Result<Decoded, Refusal> {
     let body: Body = serde_json::from_value(envelope.data)
         .map_err(|error| Refusal::decode(format!("not an intent: {}", without_values(&error))))?;
     if body.origin == Origin::Publisher {
@@ -51,7 +51,8 @@ pub(super) fn decode(envelope: Envelope, attempt: u32, received: Millis) -> Resu
         origin: body.origin,
         event_id: envelope.id,
         first_seen,
-        attempt,
+        attempt: input.attempt,
+        round: input.round,
     };
     Ok(Decoded::Change(Box::new(change)))
 }
@@ -122,24 +123,32 @@ pub(super) fn envelope(
     })
 }
 
-/// Members by the thousand and attributes by size, so that each message keeps the limits.
+/// The delta cut into pieces that keep the limits; the floors go with the first.
 fn pieces(delta: &Delta) -> Vec<Delta> {
-    let mut pieces: Vec<Delta> = Vec::new();
-    let mut attributes = Delta { lifecycle: delta.lifecycle.clone(), ..Delta::default() };
+    let mut pieces = vec![Delta { lifecycle: delta.lifecycle.clone(), ..Delta::default() }];
     let mut size = 0;
     for register in &delta.attributes {
-        let len = json!(register).to_string().len();
-        if size + len > MAX_BYTES / 2 && !attributes.attributes.is_empty() {
-            pieces.push(std::mem::take(&mut attributes));
-            size = 0;
-        }
-        size += len;
-        attributes.attributes.push(register.clone());
+        room(&mut pieces, &mut size, json!(register)).attributes.push(register.clone());
     }
-    // a revision is below 700 bytes, so this many members stay below the limit
-    let mut members = delta.members.chunks(MAX_MEMBERS.min(MAX_BYTES / 1024));
-    attributes.members = members.next().unwrap_or_default().to_vec();
-    pieces.push(attributes);
-    pieces.extend(members.map(|members| Delta { members: members.to_vec(), ..Delta::default() }));
+    for member in &delta.members {
+        room(&mut pieces, &mut size, json!(member)).members.push(member.clone());
+    }
     pieces
+}
+
+/// The piece that still has room for this register: the last one, or a fresh one. The envelope, the floors and the
+/// commas get the other half of the bytes.
+fn room<'a>(pieces: &'a mut Vec<Delta>, size: &mut usize, register: Value) -> &'a mut Delta {
+    let len = register.to_string().len();
+    let full = pieces.last().is_none_or(|last| {
+        let empty = last.attributes.is_empty() && last.members.is_empty();
+        last.members.len() >= MAX_MEMBERS || (*size + len > MAX_BYTES / 2 && !empty)
+    });
+    if full {
+        pieces.push(Delta::default());
+        *size = 0;
+    }
+    *size += len;
+    let last = pieces.len() - 1;
+    &mut pieces[last]
 }

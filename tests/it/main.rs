@@ -6,6 +6,7 @@
 mod relay;
 mod schemas;
 mod scim2_server;
+mod sim;
 mod support;
 mod target;
 mod target_tls;

@@ -112,6 +112,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             Change::Exists => {
                 record.claim = None;
                 record.verify = true;
+                record.maybe_ours.clear();
                 self.remember(&mut record, Class::Uniqueness, now);
             }
             Change::Conflict => drop(settle::conflicted(&mut record, now)),
@@ -134,10 +135,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 return swap_of(item, record, entries);
             }
             Change::Buried { intent } => {
-                let buried = settle::buried(&record, intent);
-                let members: Vec<_> =
-                    intent.members.iter().map(|m| (m.value.clone(), m.revision.clone())).collect();
-                settle::bury(&mut record, &mut entries, &buried, &members);
+                let (words, round) = (settle::words(&record, intent), settle::round(&record, &entries));
+                settle::bury(&mut record, &mut entries, &words, round);
             }
         }
         self.reschedule(item, ready, &mut record, change, now.plus(wait));
@@ -181,15 +180,16 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     /// A removal of several members that met one missing is repeated one by one; a lone one was true already.
     fn drop_missing(&self, record: &mut Record, entries: &mut Entries, ready: &Ready) {
         for (value, id) in &ready.sent.dropped {
+            // of several nobody knows which one was missing
             if let Some(entry) = entries.get_mut(value)
-                && (ready.sent.dropped.len() == 1 || entry.applied.as_ref() != Some(id))
+                && ready.sent.dropped.len() == 1
             {
                 entry.applied = entry.applied.take().filter(|applied| applied != id);
                 entry.maybe = None;
             }
         }
         for entry in entries.values_mut() {
-            entry.dirty = record.is_dirty(entry);
+            entry.dirty |= record.is_dirty(entry);
         }
         record.one_by_one = ready.sent.dropped.len() > 1;
     }

@@ -122,6 +122,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             }
             let pace = self.turn(&permits, &urgent, &mut batches).await;
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = self.rest(pace) => {}
                 Some(done) = batches.join_next(), if !batches.is_empty() => raise(done),
@@ -340,6 +341,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             Pace::Again => {}
             Pace::Sleep(wait) => {
                 tokio::select! {
+                    biased;
                     () = tokio::time::sleep(wait) => {}
                     () = self.wake.notified() => {}
                 }

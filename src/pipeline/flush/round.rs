@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 
 use super::batch::{Claimed, Item, Items, Next, Ready};
 use super::{Flush, Pace};
+use crate::core::desired::Presence;
 use crate::core::gap::{Reference, References};
 use crate::core::plan::Purpose;
 use crate::core::record::user_key;
@@ -125,16 +126,11 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             let (page, next) = self.store.scan_members(&item.key, at).await?;
             cursor = next;
             let record = &item.record;
-            let floor = record.desired.member_floor();
             let changed = page.into_iter().filter_map(|(value, mut entry)| {
                 let dirty = record.is_dirty(&entry);
-                let (applied, maybe) = entry.written(record.incarnation);
-                let forgotten = !dirty
-                    && applied.is_none()
-                    && maybe.is_none()
-                    && floor.is_some_and(|floor| entry.revision < *floor);
-                let stale = entry.dirty != dirty;
-                entry.dirty = dirty;
+                let forgotten = record.can_forget(&entry);
+                let stale = dirty && !entry.dirty;
+                entry.dirty |= dirty;
                 (forgotten || stale).then(|| (value, (!forgotten).then_some(entry)))
             });
             let members: Vec<_> = changed.collect();
@@ -212,10 +208,12 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         Ok(ready)
     }
 
-    /// The target had no resource of this type when it was first asked, and this one was never written.
+    /// The target had no resource of this type when it was first asked, and this one was never written. Somebody else may
+    /// have made one since: a create finds out (409), a patch or a delete would not, so those are looked up.
     fn is_absent(&self, item: &Item) -> bool {
         let untouched = !item.record.verify && item.record.epoch == 0;
-        untouched && self.learnt().empty.contains(&item.key.kind)
+        let creates = item.record.desired.presence() == Presence::Alive;
+        untouched && creates && self.learnt().empty.contains(&item.key.kind)
     }
 
     /// After an unknown POST there is no second one before the first can't come any more (D6).
@@ -314,7 +312,6 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         wanted: &BTreeSet<String>,
         references: &mut References,
     ) -> Result<(), StoreError> {
-        use crate::core::desired::Presence;
         let keys: Vec<(&String, ResourceKey)> =
             wanted.iter().filter_map(|v| Some((v, user_key(v)?))).collect();
         let loads: Vec<Load> =

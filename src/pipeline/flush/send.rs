@@ -135,6 +135,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         loop {
             let until = leased();
             tokio::select! {
+                biased;
                 reply = &mut sending => return reply,
                 () = tokio::time::sleep_until(until) => {
                     if leased() <= until {

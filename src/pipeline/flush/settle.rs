@@ -9,6 +9,7 @@ use super::Flush;
 use super::batch::Claimed;
 use super::commit::Change;
 use super::reason::{count, explain, reason, refused_letter};
+use crate::core::change::Delta;
 use crate::core::disposition::{Disposition, Health, Situation, Trouble, classify, may_come_late};
 use crate::core::letter::Class;
 use crate::core::outcome::{Answer, Outcome};
@@ -18,6 +19,7 @@ use crate::core::resource::{ResourceType, TargetId};
 use crate::core::retry::Next;
 use crate::core::schedule::Millis;
 use crate::core::settle;
+use crate::pipeline::letters::{Case, Reason};
 use crate::pipeline::ports::{Owner, PublishError, Publisher, Store, StoreError, Target};
 
 impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
@@ -166,10 +168,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let reason = reason(class, outcome, Some(&claim.ready.operation));
         let (mut record, intent) = claim.intent();
         settle::failed(&mut record, class, reason.status, self.clock.now());
-        self.letters
-            .retry(&claim.item.key, &record, &intent, &reason, index)
-            .await
-            .inspect_err(refused_letter)?;
+        let case = claim.case(&record, &intent, &reason);
+        self.letters.retry(&case, index).await.inspect_err(refused_letter)?;
         let key = &claim.item.key;
         tracing::info!(resource = %key, attempt, class = %class, wait_s = wait.as_secs(), "on the retry ladder");
         Ok(Change::Rung { class, status: reason.status, verify, wait })
@@ -180,7 +180,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let reason = reason(class, outcome, Some(&claim.ready.operation));
         let (mut record, intent) = claim.intent();
         settle::failed(&mut record, class, reason.status, self.clock.now());
-        self.letters.dead(&claim.item.key, &record, &intent, &reason).await.inspect_err(refused_letter)?;
+        self.letters.dead(&claim.case(&record, &intent, &reason)).await.inspect_err(refused_letter)?;
         tracing::warn!(resource = %claim.item.key, class = %class, status = reason.status, "dead-lettered");
         Ok(Change::Buried { intent })
     }
@@ -208,8 +208,12 @@ fn is_known(record: &Record, class: Class) -> bool {
 }
 
 impl Claimed {
+    fn case<'a>(&'a self, record: &'a Record, intent: &'a Delta, reason: &'a Reason) -> Case<'a> {
+        Case { key: &self.item.key, record, intent, round: settle::round(record, &self.item.entries), reason }
+    }
+
     /// The record as letters show it, and the part of its desired state that this failure concerns.
-    fn intent(&self) -> (Record, crate::core::change::Delta) {
+    fn intent(&self) -> (Record, Delta) {
         let mut record = self.item.record.clone();
         record.claim = None;
         let mut intent = settle::unapplied(&record, &self.item.entries);

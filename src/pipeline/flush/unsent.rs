@@ -13,7 +13,7 @@ use crate::core::resource::{ResourceKey, TargetId};
 use crate::core::retry::Next;
 use crate::core::schedule::{Due, Lane};
 use crate::core::settle;
-use crate::pipeline::letters::Reason;
+use crate::pipeline::letters::{Case, Reason};
 use crate::pipeline::ports::{Publisher, Reschedule, Store, StoreError, Swapped, Target};
 use crate::pipeline::schedule::lane;
 use crate::pipeline::settings::{REFERENCE_RECHECK, RUNG_SLACK};
@@ -133,13 +133,9 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let now = self.clock.now();
         settle::failed(&mut item.record, Class::Uniqueness, None, now);
         let intent = settle::unapplied(&item.record, &item.entries);
-        if self
-            .letters
-            .retry(key, &item.record, &intent, &reason, index)
-            .await
-            .inspect_err(refused_letter)
-            .is_err()
-        {
+        let round = settle::round(&item.record, &item.entries);
+        let case = Case { key, record: &item.record, intent: &intent, round, reason: &reason };
+        if self.letters.retry(&case, index).await.inspect_err(refused_letter).is_err() {
             self.postpone(&[item.key], Lane::Update, Duration::from_secs(1)).await;
             return Ok(());
         }
@@ -157,15 +153,16 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     ) -> Result<(), StoreError> {
         let Some(mut item) = items.remove(key) else { return Ok(()) };
         let intent = settle::unapplied(&item.record, &item.entries);
-        if self.letters.dead(key, &item.record, &intent, &reason).await.inspect_err(refused_letter).is_err() {
+        let round = settle::round(&item.record, &item.entries);
+        let case = Case { key, record: &item.record, intent: &intent, round, reason: &reason };
+        if self.letters.dead(&case).await.inspect_err(refused_letter).is_err() {
             self.postpone(&[item.key], Lane::Update, Duration::from_secs(1)).await;
             return Ok(());
         }
         tracing::warn!(resource = %key, class = %reason.class, "dead-lettered");
-        let buried = settle::buried(&item.record, &intent);
-        let members: Vec<_> = intent.members.iter().map(|m| (m.value.clone(), m.revision.clone())).collect();
-        let touched: Vec<String> = members.iter().map(|(value, _)| value.clone()).collect();
-        settle::bury(&mut item.record, &mut item.entries, &buried, &members);
+        let words = settle::words(&item.record, &intent);
+        let touched: Vec<String> = words.members.iter().map(|(value, _)| value.clone()).collect();
+        settle::bury(&mut item.record, &mut item.entries, &words, round);
         item.record.verify = false;
         let open = self.has_gap(key, &item.record) || item.more_entries;
         item.record.settle();
