@@ -15,7 +15,7 @@ use scim_relay::core::resource::ResourceKey;
 use scim_relay::core::revision::{EventHash, Revision, Sequence};
 use scim_relay::core::schedule::Millis;
 use scim_relay::decode::{Decoded, Input, Limits, decode};
-use scim_relay::pipeline::letters::{Letters, Reason};
+use scim_relay::pipeline::letters::{Case, Letters, Reason};
 use scim_relay::pipeline::ports::{Clock, Header, Message, PublishError, Publisher};
 use scim_relay::sample::{Size, generate};
 use scim_relay::sandbox::{self, SandboxOptions};
@@ -51,7 +51,8 @@ fn does_not_fit(validator: &Validator, document: &Value) {
 /// Whether the relay's decoder accepts it from the publishers' exchange, or as its own.
 fn is_decoded(event: &Value, from_publishers: bool) -> bool {
     let body = event.to_string().into_bytes();
-    let input = Input { body: &body, content_type: None, timestamp: None, from_publishers, attempt: 0 };
+    let input =
+        Input { body: &body, content_type: None, timestamp: None, from_publishers, attempt: 0, round: None };
     let limits = Limits { max_event_bytes: 1 << 20, max_clock_skew: Duration::from_secs(600) };
     !matches!(decode(&input, &limits, Millis(1_800_000_000_000)), Decoded::Refused(_))
 }
@@ -249,8 +250,9 @@ async fn letters() -> Vec<Message> {
         operation: Some((Method::Patch, "/Groups/1".into())),
         ..Reason::of(Class::Invalid, "status 400")
     };
-    letters.retry(&group, &record, &intent(), &answered, 0).await.unwrap();
-    letters.dead(&group, &record, &intent(), &answered).await.unwrap();
+    let case = Case { key: &group, record: &record, intent: &intent(), round: 1, reason: &answered };
+    letters.retry(&case, 0).await.unwrap();
+    letters.dead(&case).await.unwrap();
     let original =
         Message { exchange: "directory.events".into(), body: b"\xff".to_vec(), ..Message::default() };
     let refused = Reason::of(Class::Decode, "the body is not UTF-8 from byte 0 on");
@@ -266,7 +268,7 @@ fn listed(message: &Message) -> Value {
             Header::Text(text) => json!(text),
             Header::Int(number) => json!(number),
             Header::List(items) => json!(items),
-            Header::Bool(value) => json!(value),
+            other => panic!("{name}: {other:?}"),
         };
         Some((name, value))
     });
