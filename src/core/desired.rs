@@ -606,8 +606,8 @@ mod tests {
     #[test]
     fn a_dead_put_leaves_later_patches_without_a_base_whatever_was_deleted_before() {
         let mut desired = merged(&[delete(3), put(5, vec![set("title", json!("x"), 5)])]);
-        desired.bury(&Buried { put: Some(rev(5)), ..Buried::default() });
-        desired.merge(&patch(vec![set("title", json!("y"), 6)]), Origin::Publisher);
+        desired.mark(&Words { put: Some(rev(5)), ..Words::default() }, DEAD);
+        desired.merge(&patch(vec![set("title", json!("y"), 6)]), Origin::Publisher, None);
         assert_eq!(desired.presence(), Presence::Unborn);
     }
 

@@ -3,6 +3,7 @@
 pub mod applied;
 pub mod canonical;
 pub mod change;
+pub mod circuit;
 pub mod desired;
 pub mod disposition;
 pub mod foresee;

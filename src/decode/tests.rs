@@ -16,7 +16,8 @@ fn event(kind: &str, data: Value) -> Value {
 }
 
 fn decoded_as(event: &[u8], from_publishers: bool) -> Decoded {
-    let input = Input { body: event, content_type: None, timestamp: None, from_publishers, attempt: 0 };
+    let input =
+        Input { body: event, content_type: None, timestamp: None, from_publishers, attempt: 0, round: None };
     decode(&input, &LIMITS, NOW)
 }
 

@@ -2,6 +2,7 @@
 
 mod batch;
 mod commit;
+mod conditions;
 mod lookup;
 mod reason;
 mod references;
@@ -20,10 +21,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::conditions::Tiding;
 use super::letters::Letters;
 use super::ports::{Capabilities, Clock, Publisher, Store, StoreError, Target};
 use super::settings::{LEASE, Mode, Settings};
-use crate::core::disposition::Trouble;
+use crate::core::circuit::Circuit;
 use crate::core::gap::Rules;
 use crate::core::health::TargetHealth;
 use crate::core::resource::{ResourceKey, ResourceType};
@@ -58,6 +60,11 @@ impl Backlog {
 #[derive(Debug, Default)]
 struct Learnt {
     health: TargetHealth,
+    /// The switch that all replicas share, and when it was looked at.
+    circuit: Circuit,
+    looked_at: Option<Millis>,
+    /// What the other replicas are to be told.
+    tidings: Vec<Tiding>,
     capabilities: Option<Capabilities>,
     /// Bulk turned out not to exist.
     no_bulk: bool,
@@ -171,9 +178,13 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         limit: usize,
         batches: &mut JoinSet<()>,
     ) -> Result<bool, StoreError> {
+        let lanes = &self.open_lanes(lanes);
+        if lanes.is_empty() || (self.is_ramping() && !batches.is_empty()) {
+            return Ok(false);
+        }
         let Ok(permit) = permits.clone().try_acquire_owned() else { return Ok(false) };
         let now = self.clock.now();
-        let patient = lanes != [Lane::Deprovision];
+        let patient = lanes.as_slice() != [Lane::Deprovision];
         let due = match patient && self.backlog.get() {
             true => {
                 Millis(now.0.saturating_sub(i64::try_from(self.settings.catch_up.as_millis()).unwrap_or(0)))
@@ -235,57 +246,17 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         }
     }
 
-    fn batch_limit(&self) -> usize {
-        let most = match self.transport() {
+    /// The most operations of a batch, trouble apart.
+    fn most_in_batch(&self) -> usize {
+        match self.transport() {
             super::ports::Transport::Bulk => self.most_operations(),
             super::ports::Transport::Single => SINGLES.min(self.settings.max_operations),
-        };
+        }
+    }
+
+    fn batch_limit(&self) -> usize {
+        let most = self.most_in_batch();
         self.learnt().health.batch_limit(most)
-    }
-
-    /// Prepares the target; a time to wait if it is paused or in trouble.
-    async fn ready(&self) -> Result<Option<Duration>, StoreError> {
-        let now = self.clock.now();
-        let (paused, trouble, known) = {
-            let learnt = self.learnt();
-            (learnt.health.paused_until(now), learnt.health.trouble(), learnt.capabilities.is_some())
-        };
-        if let Some(until) = paused {
-            return Ok(Some(until.since(now)));
-        }
-        if known && trouble.is_none() {
-            return Ok(None);
-        }
-        match self.target.discover().await {
-            Ok(capabilities) => {
-                if !known {
-                    tracing::info!(?capabilities, "the target's capabilities are read");
-                    self.take_census().await;
-                }
-                let mut learnt = self.learnt();
-                learnt.capabilities = Some(capabilities);
-                learnt.health.probed();
-                Ok(None)
-            }
-            Err(failure) => Ok(Some(self.pause_for(None, Some(Trouble::Down), &failure.to_string()))),
-        }
-    }
-
-    /// Which types the target has none of: nothing can be found there, so nothing is looked up before it is created.
-    async fn take_census(&self) {
-        for kind in ResourceType::ALL {
-            if let Ok(Some(0)) = self.target.count(kind).await {
-                self.learnt().empty.insert(kind);
-            }
-        }
-    }
-
-    fn pause_for(&self, wait: Option<Duration>, trouble: Option<Trouble>, why: &str) -> Duration {
-        let now = self.clock.now();
-        let wait = self.learnt().health.pause(now, wait, trouble);
-        let trouble = trouble.map_or("busy", Trouble::name);
-        tracing::warn!(wait_ms = wait.as_millis(), "the target is paused ({trouble}): {why}");
-        wait
     }
 
     fn rules(&self) -> Rules {
@@ -327,7 +298,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
 
     async fn until_due(&self) -> Pace {
         let lanes: &[Lane] = if self.backlog.get() { &[Lane::Deprovision] } else { &Lane::ALL };
-        match self.store.next_due(lanes).await {
+        match self.store.next_due(&self.open_lanes(lanes)).await {
             Ok(Some(at)) => {
                 Pace::Sleep(at.since(self.clock.now()).clamp(Duration::from_millis(2), IDLE_POLL))
             }

@@ -58,7 +58,6 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
 
     /// Counts successes and failures towards the target's health.
     async fn take_note(&self, request: &[Claimed], outcomes: &[Outcome], sent_at: Millis) -> Health {
-        let now = self.clock.now();
         let well = |outcome: &Outcome| match outcome {
             Outcome::Answered(answer) => {
                 answer.status < 500 && answer.scim_error || (200..300).contains(&answer.status)
@@ -78,9 +77,9 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                     learnt.health.failed(&claim.item.key);
                 }
             }
-            if any_well {
-                learnt.health.succeeded(now);
-            }
+        }
+        if any_well {
+            self.note_success();
         }
         let others = any_well && request.len() > 1;
         let known = self.learnt().health.since(sent_at, others, None);

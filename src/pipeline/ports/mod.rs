@@ -2,6 +2,7 @@
 
 mod broker;
 mod store;
+mod switch;
 mod target;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use crate::core::schedule::Millis;
 
 pub use broker::*;
 pub use store::*;
+pub use switch::*;
 pub use target::*;
 
 /// The time. Everything that decides takes it as an argument; the stages get it from here.

@@ -78,6 +78,21 @@ impl Keys {
         self.in_bucket(Self::bucket_of(&name), &name)
     }
 
+    /// The switch that all replicas share.
+    pub(super) fn circuit(&self) -> String {
+        self.in_bucket(0, "circuit")
+    }
+
+    /// Who may probe.
+    pub(super) fn probe(&self) -> String {
+        self.in_bucket(0, "probe")
+    }
+
+    /// Which replicas live.
+    pub(super) fn replicas(&self) -> String {
+        self.in_bucket(0, "replicas")
+    }
+
     /// Notes of the relay itself.
     pub(super) fn notes(&self) -> String {
         self.in_bucket(0, "notes")

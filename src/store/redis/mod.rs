@@ -9,6 +9,7 @@ mod records;
 mod schedule;
 mod scripts;
 mod store;
+mod switch;
 
 pub use info::ServerInfo;
 pub use keys::BUCKETS;

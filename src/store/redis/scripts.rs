@@ -19,6 +19,8 @@ pub(super) struct Scripts {
     pub(super) depend: Script,
     pub(super) own: Script,
     pub(super) disown: Script,
+    pub(super) trip: Script,
+    pub(super) probe: Script,
 }
 
 impl Scripts {
@@ -31,6 +33,8 @@ impl Scripts {
             depend: Script::new(include_str!("scripts/depend.lua")),
             own: Script::new(include_str!("scripts/own.lua")),
             disown: Script::new(include_str!("scripts/disown.lua")),
+            trip: Script::new(include_str!("scripts/trip.lua")),
+            probe: Script::new(include_str!("scripts/probe.lua")),
         }
     }
 }

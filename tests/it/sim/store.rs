@@ -1,14 +1,17 @@
 //! The store in memory behind a network: calls take time, and sometimes fail before or after they took effect.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::sleep;
 
+use scim_relay::core::circuit::Circuit;
+use scim_relay::core::disposition::Trouble;
 use scim_relay::core::record::MemberEntry;
 use scim_relay::core::resource::{ResourceKey, ResourceType, TargetId};
 use scim_relay::core::schedule::{Due, Lane, Millis};
-use scim_relay::pipeline::ports::{Backlog, Load, Loaded, Owner, Store, StoreError, Swap, Swapped};
+use scim_relay::pipeline::ports::{Backlog, Load, Loaded, Owner, Store, StoreError, Swap, Swapped, Switch};
 use scim_relay::store::memory::MemoryStore;
 
 use super::dice::Dice;
@@ -32,7 +35,7 @@ impl SimStore {
         self.failing.store(0, Ordering::Relaxed);
     }
 
-    async fn trip(&self) -> Result<(), StoreError> {
+    async fn way(&self) -> Result<(), StoreError> {
         sleep(Duration::from_millis(self.dice.between(0, 3))).await;
         match self.dice.per_mille(self.failing.load(Ordering::Relaxed)) {
             true => Err(StoreError { what: "simulated store".into(), source: "the connection broke".into() }),
@@ -44,9 +47,9 @@ impl SimStore {
 /// There, and back: both ways can fail.
 macro_rules! call {
     ($self:ident, $call:expr) => {{
-        $self.trip().await?;
+        $self.way().await?;
         let answer = $call.await?;
-        $self.trip().await?;
+        $self.way().await?;
         Ok(answer)
     }};
 }
@@ -150,5 +153,39 @@ impl Store for SimStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         call!(self, self.memory.ping())
+    }
+}
+
+impl Switch for SimStore {
+    async fn circuit(&self) -> Result<Circuit, StoreError> {
+        call!(self, self.memory.circuit())
+    }
+
+    async fn trip(&self, now: Millis, until: Millis, trouble: Option<Trouble>) -> Result<(), StoreError> {
+        call!(self, self.memory.trip(now, until, trouble))
+    }
+
+    async fn may_probe(&self, owner: &str, hold: Duration) -> Result<bool, StoreError> {
+        call!(self, self.memory.may_probe(owner, hold))
+    }
+
+    async fn close(&self, now: Millis) -> Result<(), StoreError> {
+        call!(self, self.memory.close(now))
+    }
+
+    async fn recovered(&self) -> Result<(), StoreError> {
+        call!(self, self.memory.recovered())
+    }
+
+    async fn set_stopped(&self, lanes: &BTreeSet<Lane>, stopped: bool) -> Result<(), StoreError> {
+        call!(self, self.memory.set_stopped(lanes, stopped))
+    }
+
+    async fn beat(&self, owner: &str, now: Millis) -> Result<(), StoreError> {
+        call!(self, self.memory.beat(owner, now))
+    }
+
+    async fn replicas(&self, since: Millis) -> Result<u64, StoreError> {
+        call!(self, self.memory.replicas(since))
     }
 }

@@ -1,5 +1,7 @@
 //! The store's contract in memory: for tests, the simulation and `demo`. Nothing outlives the process.
 
+mod switch;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,6 +31,7 @@ struct State {
     owners: BTreeMap<(ResourceType, TargetId), ResourceKey>,
     leases: BTreeMap<String, Millis>,
     notes: BTreeMap<String, String>,
+    switch: switch::SwitchState,
 }
 
 /// A store in memory.
