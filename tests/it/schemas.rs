@@ -32,12 +32,12 @@ fn committed(name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path(name)).unwrap()).unwrap()
 }
 
-fn validator(name: &str) -> Validator {
+pub fn validator(name: &str) -> Validator {
     jsonschema::options().should_validate_formats(true).build(&committed(name)).unwrap()
 }
 
 #[track_caller]
-fn fits(validator: &Validator, document: &Value) {
+pub fn fits(validator: &Validator, document: &Value) {
     let errors: Vec<String> =
         validator.iter_errors(document).map(|error| format!("{}: {error}", error.instance_path)).collect();
     assert!(errors.is_empty(), "{}\n{document:#}", errors.join("\n"));
@@ -49,7 +49,7 @@ fn does_not_fit(validator: &Validator, document: &Value) {
 }
 
 /// Whether the relay's decoder accepts it from the publishers' exchange, or as its own.
-fn is_decoded(event: &Value, from_publishers: bool) -> bool {
+pub fn is_decoded(event: &Value, from_publishers: bool) -> bool {
     let body = event.to_string().into_bytes();
     let input =
         Input { body: &body, content_type: None, timestamp: None, from_publishers, attempt: 0, round: None };
