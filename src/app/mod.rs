@@ -6,6 +6,7 @@ mod inspect;
 mod publish;
 mod relay;
 mod run;
+mod switch;
 mod topology;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub use documents::{completions, config_example, config_schema, sandbox};
 pub use inspect::{check, status};
 pub use publish::publish;
 pub use run::run;
+pub use switch::{pause, resume};
 pub use topology::topology;
 
 /// A problem that ends a command: its text, and how the command ends.

@@ -46,6 +46,13 @@ pub struct BrokerError {
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
+impl BrokerError {
+    /// True if the broker was reached, and something does not exist there.
+    pub fn is_not_found(&self) -> bool {
+        self.source.downcast_ref().is_some_and(is_not_found)
+    }
+}
+
 impl BrokerOptions {
     /// The address without user and password.
     pub fn address(&self) -> String {
@@ -94,6 +101,13 @@ impl BrokerOptions {
             Err(_) => Err(self.error("connect", format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))),
         }
     }
+}
+
+/// True for the broker's answer that a queue or exchange does not exist.
+pub(super) fn is_not_found(error: &lapin::Error) -> bool {
+    // the broker's words, and lapin's name of their number
+    let text = error.to_string();
+    text.contains("NOT_FOUND") || text.contains("NOT-FOUND")
 }
 
 /// Waits between attempts, without end: doubling, with jitter.

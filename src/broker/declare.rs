@@ -7,7 +7,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ExchangeKind};
 use serde::Serialize;
 
-use super::connection::{BrokerError, BrokerOptions};
+use super::connection::{BrokerError, BrokerOptions, is_not_found};
 use super::message::short;
 use super::topology::{Argument, Object};
 
@@ -87,11 +87,7 @@ impl<'a> Declarer<'a> {
                 let _ = channel.close(200, short("done")).await;
                 Ok(true)
             }
-            Err(error)
-                if error.to_string().contains("NOT_FOUND") || error.to_string().contains("NOT-FOUND") =>
-            {
-                Ok(false)
-            }
+            Err(error) if is_not_found(&error) => Ok(false),
             Err(error) => Err(self.options.error(&format!("look for {}", object.describe()), error)),
         }
     }

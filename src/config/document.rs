@@ -7,8 +7,11 @@ use super::value::MAX_DELAYS;
 
 /// A commented configuration with every key and its default.
 pub fn example() -> String {
-    let mut text =
-        String::from("# scim-relay: every key, with its default. Only what has no # in front is required.\n");
+    let required: Vec<&str> = KEYS.iter().filter(|key| key.required).map(|key| key.path).collect();
+    let mut text = format!(
+        "# scim-relay: every key with its default, and with a # in front where it has none. Required: {}.\n",
+        required.join(", ")
+    );
     let mut section = "";
     for key in KEYS {
         let (of, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));

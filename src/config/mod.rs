@@ -130,6 +130,10 @@ pub struct Target {
     pub timeout: Duration,
     /// Of a bulk request.
     pub bulk_timeout: Duration,
+    /// Nothing is written.
+    pub read_only: bool,
+    /// Never written.
+    pub protected: Vec<String>,
     /// Until the late re-read.
     pub late_window: Duration,
     /// How to authenticate.
@@ -198,14 +202,13 @@ impl Config {
         let mut reader = Reader::default();
         reader.read_defaults(&sources);
         let table = text.parse::<toml::Table>();
-        if let Ok(table) = &table {
-            reader.read_table("", table, &sources);
+        match &table {
+            Ok(table) => reader.read_table("", table, &sources),
+            Err(error) => reader.problem("(file)", not_toml(text, error)),
         }
         reader.read_environment(&sources);
-        match table {
-            Ok(_) => reader.check_required(),
-            // what a file that can't be read does not set says nothing
-            Err(error) => reader.problem("(file)", misspelt(text, &error)),
+        if table.is_ok() {
+            reader.check_required();
         }
         let config = reader.build();
         reader.problems.sort();
@@ -217,9 +220,10 @@ impl Config {
     }
 }
 
-/// What is wrong with the text as TOML, and where. The line itself is not shown: it may hold an address with a password.
-fn misspelt(text: &str, error: &toml::de::Error) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start));
-    let line = before.map(|before| format!("line {}: ", before.matches('\n').count() + 1));
-    format!("{}{}", line.unwrap_or_default(), error.message().trim().replace('\n', ", "))
+/// Where and why, without the line itself: it may hold a URL with a password.
+fn not_toml(text: &str, error: &toml::de::Error) -> String {
+    let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or(text);
+    let (line, column) =
+        (before.matches('\n').count() + 1, before.chars().rev().take_while(|c| *c != '\n').count() + 1);
+    format!("is not TOML: line {line} column {column}: {}", error.message().replace('\n', ", "))
 }

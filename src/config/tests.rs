@@ -11,11 +11,12 @@ use super::{Auth, Config};
 
 const SMALLEST: &str = "[target]\nname = \"t\"\nbase_url = \"https://scim.example.com/v2\"\n";
 
-/// The two files that exist.
+/// The files that exist.
 fn read(path: &str) -> std::io::Result<String> {
     match path {
         "/run/token" => Ok("t0ken\r\n".into()),
         "/run/empty" => Ok("\n".into()),
+        "/path/to/file.pem" => Ok("PEM".into()),
         _ => Err(std::io::Error::other("no such file")),
     }
 }
@@ -158,7 +159,7 @@ fn what_is_no_toml_is_said_with_its_line_and_without_its_text() {
     let problems = parse_with(text, &[]).expect_err("it is wrong");
     let [(key, what)] = problems.as_slice() else { panic!("one problem, not {problems:?}") };
     assert_eq!(key, "(file)");
-    assert!(what.starts_with("line 2: ") && !what.contains("hunter2"), "{what}");
+    assert!(what.contains("line 2 column 34") && !what.contains("hunter2"), "{what}");
 }
 
 #[test]
@@ -290,7 +291,7 @@ fn each_way_to_authenticate_needs_its_keys() {
 #[test]
 fn a_client_certificate_needs_its_key_and_the_other_way_round() {
     for section in ["amqp", "redis", "target"] {
-        let one = |name: &str| parse_with(SMALLEST, &[(&override_of(section, name), "/x.pem")]);
+        let one = |name: &str| parse_with(SMALLEST, &[(&override_of(section, name), "/path/to/file.pem")]);
         let key = |name: &str| format!("{section}.{name}");
         refused(one("client_certificate_file"), &key("client_key_file"), "is required");
         refused(one("client_key_file"), &key("client_certificate_file"), "is required");
@@ -299,6 +300,11 @@ fn a_client_certificate_needs_its_key_and_the_other_way_round() {
 
 fn override_of(section: &str, name: &str) -> String {
     format!("SCIM_RELAY__{section}__{name}").to_uppercase()
+}
+
+#[test]
+fn a_file_that_can_t_be_read_is_an_error_of_its_key() {
+    refused(with("[amqp]\nca_file = \"/nowhere\""), "amqp.ca_file", "`/nowhere` can't be read");
 }
 
 #[test]
@@ -321,7 +327,7 @@ fn time_spans_have_units_and_bounds() {
         ("50", "with its unit"),
         ("\"50\"", "not a time span"),
         ("\"50 parsecs\"", "not a time span"),
-        ("\"61s\"", "must be from 0s to 1m"),
+        ("\"61s\"", "is 61s, must be from 0ms to 1m"),
         ("\"1500us\"", "finer than a millisecond"),
     ] {
         refused(linger(wrong), "flush.linger", what);

@@ -44,8 +44,13 @@ pub struct Sources<'a> {
 /// Parses a TOML value; the error says what is wrong and what would be right.
 pub fn parse(kind: Kind, value: &Value, sources: &Sources<'_>) -> Result<Parsed, String> {
     match (kind, value) {
-        (Kind::Text | Kind::File, Value::String(text)) if !text.is_empty() => Ok(Parsed::Text(text.clone())),
-        (Kind::Text | Kind::File, _) => Err("must be a text that is not empty".into()),
+        (Kind::Text, Value::String(text)) if !text.is_empty() => Ok(Parsed::Text(text.clone())),
+        (Kind::Text, _) => Err("must be a text that is not empty".into()),
+        (Kind::File, Value::String(path)) if !path.is_empty() => match (sources.read)(path) {
+            Ok(_) => Ok(Parsed::Text(path.clone())),
+            Err(error) => Err(unreadable(path, &error)),
+        },
+        (Kind::File, _) => Err("must be the path of a file".into()),
         (Kind::Name, Value::String(text)) => name(text),
         (Kind::Name, _) => Err("must be a text".into()),
         (Kind::Url(schemes), Value::String(text)) => address(text, schemes),
@@ -78,22 +83,23 @@ pub fn parse_text(kind: Kind, text: &str, sources: &Sources<'_>) -> Result<Parse
     // a line break would make more of it than one value
     let document: Option<toml::Table> =
         format!("x = {text}").parse().ok().filter(|it: &toml::Table| it.len() == 1);
-    if let Some(value) = document.as_ref().and_then(|document| document.get("x"))
-        && let Ok(parsed) = parse(kind, value, sources)
-    {
-        return Ok(parsed);
-    }
-    match kind {
+    let value = document.and_then(|mut document| document.remove("x"));
+    let parsed = value.as_ref().map(|value| parse(kind, value, sources));
+    match (kind, value, parsed) {
+        (_, _, Some(Ok(parsed))) => Ok(parsed),
+        (Kind::Secret, Some(Value::Table(_)), Some(Err(what))) => Err(what),
+        (Kind::Secret, ..) if text.trim_start().starts_with('{') => Err(SECRET_FORM.to_owned()),
         // it comes from the environment, which is one of the two places where secrets may come from
-        Kind::Secret if !text.trim_start().starts_with('{') => not_empty(text),
-        _ => match document.and_then(|mut document| document.remove("x")) {
-            Some(value) if !matches!(kind, Kind::Text | Kind::Name | Kind::Url(_) | Kind::File) => {
-                parse(kind, &value, sources)
-                    .or_else(|_| parse(kind, &Value::String(text.to_owned()), sources))
-            }
-            _ => parse(kind, &Value::String(text.to_owned()), sources),
-        },
+        (Kind::Secret, ..) => not_empty(text),
+        // the error that the value as TOML met tells more than the one that its text meets
+        (Kind::Delays | Kind::Texts, Some(Value::Array(_)), Some(Err(what)))
+        | (Kind::Int(..) | Kind::Bytes(_), Some(Value::Integer(_)), Some(Err(what))) => Err(what),
+        _ => parse(kind, &Value::String(text.to_owned()), sources),
     }
+}
+
+fn unreadable(path: &str, error: &std::io::Error) -> String {
+    format!("the file `{path}` can't be read: {error}")
 }
 
 fn name(text: &str) -> Result<Parsed, String> {
@@ -158,10 +164,17 @@ fn within(span: Duration, least: u64, most: u64) -> Result<Duration, String> {
     let (least, most) = (Duration::from_millis(least), Duration::from_millis(most));
     match (least..=most).contains(&span) {
         true => Ok(span),
-        false => {
-            let show = humantime::format_duration;
-            Err(format!("is {}, must be from {} to {}", show(span), show(least), show(most)))
-        }
+        false => Err(format!("is {}, must be from {} to {}", shown(span), shown(least), shown(most))),
+    }
+}
+
+/// A time span in its largest unit that leaves no rest: nobody thinks of ten years in months.
+fn shown(span: Duration) -> String {
+    let millis = span.as_millis();
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    match units.into_iter().find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{}{name}", millis / unit),
+        None => format!("{millis}ms"),
     }
 }
 
@@ -194,10 +207,12 @@ fn texts(items: &[Value]) -> Result<Parsed, String> {
     items.iter().map(one).collect::<Result<Vec<String>, String>>().map(Parsed::Texts)
 }
 
+/// How a secret is named.
+const SECRET_FORM: &str = "write { env = \"NAME\" } or { file = \"PATH\" }";
+
 fn secret(value: &Value, sources: &Sources<'_>) -> Result<Parsed, String> {
-    let form = "write { env = \"NAME\" } or { file = \"PATH\" }";
     let Value::Table(table) = value else {
-        return Err(format!("a secret does not stand in the configuration: {form}"));
+        return Err(format!("a secret does not stand in the configuration: {SECRET_FORM}"));
     };
     let text = match (table.get("env"), table.get("file"), table.len()) {
         (Some(Value::String(name)), None, 1) => match sources.environment.get(name) {
@@ -206,9 +221,9 @@ fn secret(value: &Value, sources: &Sources<'_>) -> Result<Parsed, String> {
         },
         (None, Some(Value::String(path)), 1) => match (sources.read)(path) {
             Ok(text) => text.trim_end_matches(['\r', '\n']).to_owned(),
-            Err(error) => return Err(format!("the file `{path}` can't be read: {error}")),
+            Err(error) => return Err(unreadable(path, &error)),
         },
-        _ => return Err(form.to_owned()),
+        _ => return Err(SECRET_FORM.to_owned()),
     };
     not_empty(&text)
 }

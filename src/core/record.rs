@@ -1,6 +1,6 @@
 //! All that is known about one resource: desired, applied, and how far the flush has come.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,12 @@ pub struct Record {
     /// Read again then, whatever was committed meanwhile: a request given up may still be applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late_check: Option<Millis>,
+    /// Leaves that such a request may still bring back.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub late_leaves: BTreeSet<Path>,
+    /// Members that such a request may still add or remove, with the target ids that it names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub late_members: BTreeMap<String, TargetId>,
     /// No second POST before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_create_before: Option<Millis>,
@@ -153,11 +159,7 @@ pub struct Intake {
 
 impl Record {
     /// Merges a change; `entries` are the ledger entries of the members that it names.
-    pub fn merge(
-        &mut self,
-        change: &Change,
-        entries: &std::collections::BTreeMap<String, MemberEntry>,
-    ) -> Intake {
+    pub fn merge(&mut self, change: &Change, entries: &BTreeMap<String, MemberEntry>) -> Intake {
         let floor = self.desired.member_floor().cloned();
         let mut merged = self.desired.merge(&change.delta, change.origin, change.round);
         if change.key.kind == ResourceType::Group && self.desired.member_floor() != floor.as_ref() {

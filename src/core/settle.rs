@@ -1,7 +1,6 @@
 //! The transitions of a record around a write: begin, and what each disposition makes of it. Pure.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -11,7 +10,7 @@ use super::desired::{Presence, Wanted, Words};
 use super::gap::{Reference, interest};
 use super::letter::Class;
 use super::mark::{Mark, Stage};
-use super::operation::Operation;
+use super::operation::{Method, Operation};
 use super::outcome::Answer;
 use super::path::Path;
 use super::plan::{Purpose, Sent};
@@ -174,16 +173,78 @@ pub fn absent(record: &mut Record) {
     record.gone = true;
 }
 
-/// Nobody knows whether it was applied. `late`: the request may still be applied, and nothing fences it.
-pub fn unknown(record: &mut Record, sent: &Sent, late: bool, now: Millis, late_window: Duration) {
+/// Nobody knows whether it was applied. `late`: until then the request may still be applied, and nothing fences it.
+pub fn unknown(record: &mut Record, operation: &Operation, sent: &Sent, late: Option<Millis>) {
     record.claim = None;
     record.verify = true;
     record.gone = false;
     record.etag = None;
-    if late {
-        record.late_check = Some(now.plus(late_window));
-        if sent.purpose == Purpose::Create {
-            record.no_create_before = record.late_check;
+    if let Some(until) = late {
+        may_come(record, operation.method(), until);
+        let added = sent.added.iter().filter_map(|(value, reference)| match reference {
+            Reference::Id(id) => Some((value.clone(), id.clone())),
+            Reference::InBatch(_) | Reference::Pending | Reference::Gone => None,
+        });
+        record.late_members.extend(added.chain(sent.dropped.iter().cloned()));
+    }
+}
+
+/// The holder of the claim is gone: nobody knows what it has sent, and until `late` that may still be applied.
+pub fn expired(record: &mut Record, late: Millis) {
+    let Some(claim) = record.claim.take() else { return };
+    record.verify = true;
+    record.gone = false;
+    record.etag = None;
+    may_come(record, claim.method, late);
+}
+
+/// Notes what a request of this method may still write. A PUT writes all that was there.
+fn may_come(record: &mut Record, method: Method, until: Millis) {
+    record.late_check = Some(until);
+    record.late_leaves.extend(record.maybe_ours.iter().cloned());
+    match method {
+        Method::Post => record.no_create_before = Some(until),
+        Method::Put => {
+            let applied = record.applied.iter().flat_map(|applied| applied.leaves.keys().cloned());
+            record.late_leaves.extend(applied);
+        }
+        Method::Patch | Method::Delete => {}
+    }
+}
+
+/// Notes the members that a claim whose holder is gone may still add or remove.
+pub fn expired_members(record: &mut Record, entries: &Entries) {
+    let sent = entries.iter().filter_map(|(value, entry)| {
+        let (_, maybe) = entry.written(record.incarnation);
+        Some((value.clone(), maybe?.clone()))
+    });
+    record.late_members.extend(sent);
+}
+
+/// The time has come to read again what a request given up may have brought back.
+pub fn read_again(record: &mut Record) {
+    record.late_check = None;
+    record.verify = true;
+    record.maybe_ours.append(&mut record.late_leaves);
+}
+
+/// Ledger entries of members that a request given up may have brought back: perhaps there, whatever was written since.
+/// `entries` are those that are still known.
+pub fn members_again(record: &mut Record, entries: &mut Entries) {
+    let floor = record.desired.member_floor();
+    for (value, id) in std::mem::take(&mut record.late_members) {
+        if !entries.contains_key(&value)
+            && let Some(floor) = floor
+        {
+            let entry = MemberEntry { incarnation: record.incarnation, ..MemberEntry::new(floor.clone()) };
+            entries.insert(value.clone(), entry);
+        }
+        if let Some(entry) = entries.get_mut(&value)
+            && entry.incarnation == record.incarnation
+            && entry.mark.is_wanted()
+        {
+            entry.maybe = Some(id);
+            entry.dirty = true;
         }
     }
 }

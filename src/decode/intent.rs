@@ -15,6 +15,9 @@ pub const MAX_MEMBERS: usize = 5_000;
 /// Largest intent, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
 
+/// What is added to the routing key of an intent that deprovisions.
+const URGENT: &str = ".urgent";
+
 /// `data` of an intent.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -72,6 +75,19 @@ fn is_urgent(delta: &Delta) -> bool {
     delta.lifecycle.deleted.is_some() || delta.attributes.iter().any(inactive)
 }
 
+/// The routing key of an intent of this type that somebody else wrote, from its `data`. What is no intent is not urgent.
+pub fn routing_key(kind: &str, data: &Value) -> String {
+    let delta = serde_json::from_value::<Body>(data.clone()).map(|body| Delta {
+        attributes: body.attributes,
+        members: body.members,
+        lifecycle: body.lifecycle,
+    });
+    match delta.is_ok_and(|delta| is_urgent(&delta)) {
+        true => format!("{kind}{URGENT}"),
+        false => kind.to_owned(),
+    }
+}
+
 /// Encodes an intent as one or more messages: routing key and body.
 pub fn encode(
     key: &ResourceKey,
@@ -84,7 +100,7 @@ pub fn encode(
 ) -> Vec<(String, Vec<u8>)> {
     let mut routing_key = format!("directory.{}.intent", key.kind.word());
     if is_urgent(delta) {
-        routing_key.push_str(".urgent");
+        routing_key.push_str(URGENT);
     }
     let pieces = pieces(delta);
     let messages = pieces.into_iter().map(|piece| {

@@ -5,8 +5,13 @@
 
 mod readme;
 mod relay;
+mod sandbox;
+mod sandbox_bulk;
+mod sandbox_faults;
+mod sandbox_schema;
 mod schemas;
 mod scim2_server;
+mod scim2_tester;
 mod sim;
 mod support;
 mod target;

@@ -347,7 +347,9 @@ async fn what_the_commands_print_as_json_fits() {
     let checked = lines(&relay, &["check", "--json"]);
     assert!(checked.iter().all(|item| item["verdict"] == "ok"), "{checked:#?}");
     checked.iter().for_each(|document| fits(&check, document));
+    assert!(relay.command().args(["pause", "--lane", "update"]).status().unwrap().success());
     let told = lines(&relay, &["status", "--json"]);
+    assert_eq!(told[0]["stopped"], json!(["update"]));
     told.iter().for_each(|document| fits(&status, document));
     does_not_fit(&topology, &altered(shown[0].clone(), "object", json!("table")));
     does_not_fit(&topology, &altered(missing[0].clone(), "remedy", Value::Null));

@@ -34,9 +34,20 @@ pub(super) enum Change {
     /// One of these members was not there.
     MissingMember,
     /// On a rung.
-    Rung { class: Class, status: Option<u16>, verify: bool, wait: Duration },
+    Rung { class: Class, status: Option<u16>, doubt: Doubt, wait: Duration },
     /// A dead letter is its home.
-    Buried { intent: crate::core::change::Delta },
+    Buried { intent: crate::core::change::Delta, doubt: Doubt },
+}
+
+/// Whether a write that failed was applied nevertheless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// It was not.
+    Refused,
+    /// Nobody knows: look before anything is written again.
+    Unknown,
+    /// Nobody knows, and it may still be.
+    Late,
 }
 
 impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
@@ -125,16 +136,14 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 record.claim = None;
                 self.drop_missing(&mut record, &mut entries, ready);
             }
-            Change::Rung { class, status, verify, wait: rung } => {
+            Change::Rung { class, status, doubt, wait: rung } => {
+                self.doubt(&mut record, ready, *doubt, now);
                 settle::failed(&mut record, *class, *status, now);
-                if *verify {
-                    record.verify = true;
-                    record.etag = None;
-                }
                 record.due = Some(Due { lane: lane(&item.key, &record), at: now.plus(*rung + RUNG_SLACK) });
                 return swap_of(item, record, entries);
             }
-            Change::Buried { intent } => {
+            Change::Buried { intent, doubt } => {
+                self.doubt(&mut record, ready, *doubt, now);
                 let (words, round) = (settle::words(&record, intent), settle::round(&record, &entries));
                 settle::bury(&mut record, &mut entries, &words, round);
             }
@@ -166,7 +175,16 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
 
     fn unknown(&self, record: &mut Record, ready: &Ready, late: bool, now: Millis) {
         let fenced = ready.operation.version().is_some();
-        settle::unknown(record, &ready.sent, late && !fenced, now, self.settings.late_window);
+        let late = (late && !fenced).then(|| now.plus(self.settings.late_window));
+        settle::unknown(record, &ready.operation, &ready.sent, late);
+    }
+
+    fn doubt(&self, record: &mut Record, ready: &Ready, doubt: Doubt, now: Millis) {
+        match doubt {
+            Doubt::Refused => {}
+            Doubt::Unknown => self.unknown(record, ready, false, now),
+            Doubt::Late => self.unknown(record, ready, true, now),
+        }
     }
 
     fn remember(&self, record: &mut Record, class: Class, now: Millis) {

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 
 use super::Flush;
 use super::batch::Claimed;
-use super::commit::Change;
+use super::commit::{Change, Doubt};
 use super::reason::{count, explain, reason, refused_letter};
 use crate::core::change::Delta;
 use crate::core::disposition::{Disposition, Health, Situation, Trouble, classify, may_come_late};
@@ -98,7 +98,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         outcome: &Outcome,
         ids: &BTreeMap<String, TargetId>,
     ) -> Change {
-        let again = Change::Unsent { wait: Duration::from_secs(1) };
+        // its letter was not confirmed: nothing is forgotten, least of all that it may have been applied
+        let again = Change::Unknown { late: may_come_late(outcome), wait: Duration::from_secs(1) };
         match disposition {
             Disposition::Applied | Disposition::NoOp => {
                 let answer = match outcome {
@@ -120,7 +121,9 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             Disposition::Retry { class, verify } => {
                 self.fail(claim, class, verify, outcome).await.unwrap_or(again)
             }
-            Disposition::Dead(class) => self.die(claim, class, outcome).await.unwrap_or(again),
+            Disposition::Dead(class) => {
+                self.die(claim, class, Doubt::Refused, outcome).await.unwrap_or(again)
+            }
             Disposition::Busy(after) => {
                 Change::Unsent { wait: self.pause_for(after, None, "it asked to wait") }
             }
@@ -156,13 +159,18 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         verify: bool,
         outcome: &Outcome,
     ) -> Result<Change, PublishError> {
+        let doubt = match (verify, may_come_late(outcome)) {
+            (false, _) => Doubt::Refused,
+            (true, false) => Doubt::Unknown,
+            (true, true) => Doubt::Late,
+        };
         let attempt = claim.item.record.attempt() + 1;
         let asked = match outcome {
             Outcome::Answered(answer) => answer.retry_after,
             Outcome::Unknown(_) | Outcome::NotSent(_) => None,
         };
         let Next::Rung { index, wait } = self.settings.ladder.after(attempt, asked) else {
-            return self.die(claim, class, outcome).await;
+            return self.die(claim, class, doubt, outcome).await;
         };
         let reason = reason(class, outcome, Some(&claim.ready.operation));
         let (mut record, intent) = claim.intent();
@@ -171,17 +179,23 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         self.letters.retry(&case, index).await.inspect_err(refused_letter)?;
         let key = &claim.item.key;
         tracing::info!(resource = %key, attempt, class = %class, wait_s = wait.as_secs(), "on the retry ladder");
-        Ok(Change::Rung { class, status: reason.status, verify, wait })
+        Ok(Change::Rung { class, status: reason.status, doubt, wait })
     }
 
     /// It can't succeed: a dead letter.
-    async fn die(&self, claim: &Claimed, class: Class, outcome: &Outcome) -> Result<Change, PublishError> {
+    async fn die(
+        &self,
+        claim: &Claimed,
+        class: Class,
+        doubt: Doubt,
+        outcome: &Outcome,
+    ) -> Result<Change, PublishError> {
         let reason = reason(class, outcome, Some(&claim.ready.operation));
         let (mut record, intent) = claim.intent();
         settle::failed(&mut record, class, reason.status, self.clock.now());
         self.letters.dead(&claim.case(&record, &intent, &reason)).await.inspect_err(refused_letter)?;
         tracing::warn!(resource = %claim.item.key, class = %class, status = reason.status, "dead-lettered");
-        Ok(Change::Buried { intent })
+        Ok(Change::Buried { intent, doubt })
     }
 
     /// Newly created resources are ours from now on (D16).
