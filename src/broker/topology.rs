@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::pipeline::settings::Routes;
 
@@ -56,6 +56,7 @@ pub enum Object {
         /// `topic`, `direct` or `fanout`.
         kind: &'static str,
         /// Its arguments.
+        #[serde(serialize_with = "by_name")]
         arguments: Vec<(&'static str, Argument)>,
         /// Used as it is if it exists.
         foreign: bool,
@@ -65,6 +66,7 @@ pub enum Object {
         /// Its name.
         name: String,
         /// Its arguments.
+        #[serde(serialize_with = "by_name")]
         arguments: Vec<(&'static str, Argument)>,
     },
     /// A queue's binding.
@@ -85,6 +87,11 @@ pub enum Object {
         /// with this key.
         key: String,
     },
+}
+
+/// Arguments are written as an object.
+fn by_name<S: Serializer>(arguments: &[(&'static str, Argument)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(arguments.iter().map(|(name, value)| (name, value)))
 }
 
 fn text(value: impl Into<String>) -> Argument {

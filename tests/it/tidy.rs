@@ -123,7 +123,7 @@ fn lines_of(path: PathBuf) -> Vec<Line> {
 }
 
 /// The files below `folder`; none where there is no such folder.
-fn files(folder: &str) -> Vec<PathBuf> {
+pub fn files(folder: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     collect(&root().join(folder), &mut found);
     found.sort();
@@ -141,6 +141,6 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
