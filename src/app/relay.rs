@@ -47,7 +47,8 @@ impl Relay {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let publisher = Arc::new(AmqpPublisher::new(broker.clone()));
         let letters =
-            Letters::new(publisher, clock.clone(), settings.routes.clone(), settings.target.clone(), ulid);
+            Letters::new(publisher, clock.clone(), settings.routes.clone(), settings.target.clone(), ulid)
+                .indexed(store.clone());
         let letters = Arc::new(letters);
         let (wake, backlog) = (Arc::new(Notify::new()), Arc::new(Backlog::default()));
         let names = Names::new(&config.target.name);

@@ -3,7 +3,9 @@
 mod connection;
 mod info;
 mod keys;
+mod letters;
 mod link;
+mod lock;
 mod options;
 mod records;
 mod schedule;
@@ -13,6 +15,7 @@ mod switch;
 
 pub use info::ServerInfo;
 pub use keys::BUCKETS;
+pub use lock::Holder;
 pub use options::RedisOptions;
 
 use crate::pipeline::ports::StoreError;
