@@ -1,8 +1,12 @@
 //! The command line (contract s4).
 
+mod dead;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub use dead::{Change, DeadAction, Export, Look, Replay, Select};
 
 /// Relays directory change events from RabbitMQ into a SCIM service provider.
 #[derive(Debug, Parser)]
@@ -28,6 +32,12 @@ pub enum Command {
     },
     /// One screen: what is pending, what waits, what is dead.
     Status(Json),
+    /// Dead letters: see them, understand them, replay them.
+    Dead {
+        /// What to do with them.
+        #[command(subcommand)]
+        action: Box<DeadAction>,
+    },
     /// The objects in RabbitMQ.
     Topology {
         /// What to do with them.

@@ -1,6 +1,7 @@
 //! The composition root: builds the parts from the configuration and wires them. Commands end in an [`Exit`].
 
 mod build;
+mod dead;
 mod documents;
 mod inspect;
 mod publish;
@@ -15,6 +16,7 @@ use crate::cli::Exit;
 use crate::config::Config;
 use crate::ops::telemetry;
 
+pub use dead::dead;
 pub use documents::{completions, config_example, config_schema, sandbox};
 pub use inspect::{check, status};
 pub use publish::publish;

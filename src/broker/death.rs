@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn a_letter_that_the_broker_put_there_gets_its_class_from_its_death() {
-        let entries = vec![entry("expired", "scim-relay.t.retry.1s"), entry("delivery_limit", "scim-relay.t.work")];
+        let entries =
+            vec![entry("expired", "scim-relay.t.retry.1s"), entry("delivery_limit", "scim-relay.t.work")];
         let mut head = Head::default();
         died(entries).unwrap().complete(&mut head);
         assert_eq!(

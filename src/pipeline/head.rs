@@ -1,6 +1,8 @@
 //! Heads of letters: what their headers say, as indexes keep it and listings print it (contract s3.1, s4). No attribute value is
 //! in it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::ports::{Header, Message};
@@ -115,6 +117,34 @@ impl Head {
         }
     }
 
+    /// The headers of a letter with this head.
+    pub fn headers(&self) -> BTreeMap<String, Header> {
+        let mut headers = BTreeMap::new();
+        let mut add = |name: &str, value: Option<Header>| {
+            headers.extend(value.map(|value| (format!("x-relay-{name}"), value)));
+        };
+        let text = |value: &Option<String>| value.clone().map(Header::Text);
+        add("resource", text(&self.resource));
+        add("revision", text(&self.revision));
+        add("event-ids", self.event_ids.clone().map(Header::List));
+        add("attempt", self.attempt.map(|number| Header::Int(number.into())));
+        add("first-failed-at", text(&self.first_failed_at));
+        add("last-failed-at", text(&self.last_failed_at));
+        add("class", Some(Header::Text(self.class.clone())));
+        add("http-status", self.http_status.map(|number| Header::Int(number.into())));
+        add("scim-type", text(&self.scim_type));
+        add("detail", text(&self.detail));
+        add("operation", text(&self.operation));
+        add("fingerprint", text(&self.fingerprint));
+        add("replays", self.replays.map(|number| Header::Int(number.into())));
+        add("message-id", text(&self.message_id));
+        add("exchange", text(&self.exchange));
+        add("routing-key", text(&self.routing_key));
+        add("user-id", text(&self.user_id));
+        add("expiration", text(&self.expiration));
+        headers
+    }
+
     /// How often it was replayed.
     pub fn round(&self) -> u32 {
         self.replays.unwrap_or(0)
@@ -151,10 +181,9 @@ mod tests {
             ..Message::default()
         };
         let head = Head::of(&message);
-        assert_eq!(
-            head.to_json(),
-            r#"{"id":"01","event_ids":["e-1"],"class":"invalid","http_status":400}"#
-        );
+        assert_eq!(head.to_json(), r#"{"id":"01","event_ids":["e-1"],"class":"invalid","http_status":400}"#);
         assert_eq!(Head::from_json("01", &head.to_json()), head);
+        let again = Message { headers: head.headers(), ..message };
+        assert_eq!(Head::of(&again), head);
     }
 }

@@ -56,7 +56,8 @@ impl LetterIndex for RedisStore {
             for page in ids.chunks(PAGE) {
                 let mut command = self.on_shelf("HMGET", shelf);
                 command.arg(page);
-                let texts: Vec<Option<String>> = self.link.query("read the index of letters", command).await?;
+                let texts: Vec<Option<String>> =
+                    self.link.query("read the index of letters", command).await?;
                 found.extend(texts);
             }
             Ok(found)
