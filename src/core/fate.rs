@@ -138,7 +138,7 @@ mod tests {
             sequence: Sequence::new(n.to_string()),
             time: None,
             id: "e".into(),
-            hash: EventHash([0; 32]),
+            hash: EventHash::new([0; 32]),
         }
     }
 
