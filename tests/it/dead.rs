@@ -57,7 +57,7 @@ fn replayed(relay: &Relay, arguments: &[&str]) -> Said {
     said
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_refused_user_is_shown_and_after_the_cause_is_gone_replayed() {
     let (sandbox, relay) = refusing().await;
     relay.publish(&[put(1, "e-1", "bad@example.com")]);
@@ -80,7 +80,7 @@ async fn a_refused_user_is_shown_and_after_the_cause_is_gone_replayed() {
     assert!(letters(&relay).is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_letter_whose_cause_remains_is_dead_again_with_its_count() {
     let (_sandbox, relay) = refusing().await;
     relay.publish(&[put(1, "e-1", "bad@example.com")]);
@@ -92,28 +92,32 @@ async fn a_letter_whose_cause_remains_is_dead_again_with_its_count() {
     assert_eq!(letter["replays"], 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_superseded_letter_writes_nothing() {
     let (sandbox, relay) = refusing().await;
-    relay.publish(&[put(1, "e-1", "ana@example.com")]);
+    let ana = |sequence, title| {
+        event(sequence, "user.put", "e-1", json!({"userName": "ana@example.com", "title": title}))
+    };
+    relay.publish(&[ana(1, "Clerk")]);
     arrives(&sandbox, "ana@example.com").await;
-    relay.publish(&[put(2, "e-1", "bad@example.com")]);
+    sandbox.set_faults(json!({"poison": "ana", "poison_status": 400})).await;
+    relay.publish(&[ana(2, "Typo")]);
     letters_of(&relay, 1).await;
-    relay.publish(&[put(3, "e-1", "anna@example.com")]);
-    arrives(&sandbox, "anna@example.com").await;
     sandbox.set_faults(json!({})).await;
+    assert_eq!(verdicts(&relay), ["update"]);
+    relay.publish(&[ana(3, "Chief")]);
+    relay.settled(3).await;
     assert_eq!(verdicts(&relay), ["superseded"]);
     let before = writes(&sandbox).await;
     let said = replayed(&relay, &["--all", "--json"]);
     assert_eq!(said.documents()[0]["superseded"], 1, "{said:?}");
     relay.settled(4).await;
-    assert_eq!(
-        (writes(&sandbox).await, sandbox.user_names().await),
-        (before, vec!["anna@example.com".into()])
-    );
+    assert_eq!(writes(&sandbox).await, before);
+    let state = sandbox.admin("GET", "state", None).await.body;
+    assert_eq!(state["Users"][0]["title"], "Chief");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_dead_create_does_not_resurrect_who_was_deleted_meanwhile() {
     let (sandbox, relay) = refusing().await;
     relay.publish(&[put(1, "e-1", "bad@example.com")]);
@@ -127,7 +131,7 @@ async fn a_dead_create_does_not_resurrect_who_was_deleted_meanwhile() {
     assert!(sandbox.user_names().await.is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_discarded_letter_comes_back_as_it_was() {
     let (sandbox, relay) = refusing().await;
     relay.publish(&[put(1, "e-1", "bad@example.com")]);
@@ -135,7 +139,7 @@ async fn a_discarded_letter_comes_back_as_it_was() {
     let said = dead(&relay, &["discard", "--yes", &id(&letter)]);
     assert_eq!(said.code, 0, "{said:?}");
     assert!(letters(&relay).is_empty());
-    assert_eq!(dead(&relay, &["list", "--parked", "--json"]).documents(), [letter.clone()]);
+    assert_eq!(dead(&relay, &["list", "--parked", "--json"]).documents(), std::slice::from_ref(&letter));
     let said = dead(&relay, &["restore", "--yes", "--all"]);
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(letters(&relay), [letter]);
@@ -144,7 +148,7 @@ async fn a_discarded_letter_comes_back_as_it_was() {
     arrives(&sandbox, "bad@example.com").await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn an_exported_letter_is_corrected_and_published_under_a_newer_revision() {
     let (sandbox, relay) = refusing().await;
     relay.publish(&[put(1, "e-1", "bad@example.com")]);
@@ -165,7 +169,7 @@ async fn an_exported_letter_is_corrected_and_published_under_a_newer_revision() 
     assert_eq!(dead(&relay, &["discard", "--yes", &id(&letter)]).code, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn what_changes_something_wants_a_choice_and_a_yes() {
     let (_sandbox, relay) = refusing().await;
     relay.publish(&[put(1, "e-1", "bad@example.com")]);
@@ -181,7 +185,7 @@ async fn what_changes_something_wants_a_choice_and_a_yes() {
     assert_eq!(letters(&relay), [letter]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_replay_that_is_killed_loses_nothing() {
     let (sandbox, relay) = refusing().await;
     let events: Vec<Value> =
@@ -200,4 +204,20 @@ async fn a_replay_that_is_killed_loses_nothing() {
     replayed(&relay, &["--all"]);
     eventually("all are there", async || (sandbox.user_names().await.len() == 60).then_some(())).await;
     assert!(letters(&relay).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_replay_stops_after_failures_and_leaves_the_rest() {
+    let (_sandbox, relay) = refusing().await;
+    let events: Vec<Value> =
+        (0..9).map(|n| put(1, &format!("e-{n}"), &format!("bad-{n}@example.com"))).collect();
+    relay.publish(&events);
+    letters_of(&relay, 9).await;
+    let said = dead(&relay, &["replay", "--all", "--yes", "--stop-after-failures", "2"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("2 letters replayed, 7 of the selected ones left"), "{said:?}");
+    let letters = letters_of(&relay, 9).await;
+    assert_eq!(letters.iter().filter(|letter| letter["replays"] == 1).count(), 2);
+    let canary = dead(&relay, &["plan", "--limit", "3", "--json"]);
+    assert_eq!(canary.documents().len(), 3, "{canary:?}");
 }

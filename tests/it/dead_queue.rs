@@ -28,7 +28,7 @@ async fn relay_for(sandbox: &Sandbox) -> Relay {
     relay
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn what_no_decoder_accepts_is_sent_again_byte_for_byte() {
     let sandbox = Sandbox::with_faults(json!({})).await;
     let mut relay = relay_for(&sandbox).await;
@@ -55,7 +55,7 @@ async fn what_no_decoder_accepts_is_sent_again_byte_for_byte() {
     assert_eq!(dead(&relay, &["export", "--all"]).documents(), [exported]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn what_the_broker_gave_up_is_a_letter_with_an_id_of_its_own() {
     let sandbox = Sandbox::with_faults(json!({})).await;
     let mut relay = relay_for(&sandbox).await;
@@ -86,7 +86,7 @@ async fn what_the_broker_gave_up_is_a_letter_with_an_id_of_its_own() {
         .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn very_many_letters_are_indexed_and_summarised_quickly() {
     const LETTERS: usize = 100_000;
     let sandbox = Sandbox::with_faults(json!({})).await;

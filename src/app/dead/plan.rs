@@ -1,6 +1,7 @@
 //! `dead plan` and `dead show`: what would come of letters today. Nothing is sent but a question what the target can do.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -21,13 +22,20 @@ use crate::pipeline::settings::MEMBERS_PER_REQUEST;
 /// Letters foreseen at once.
 const CHUNK: usize = 200;
 
+/// How long the target may take to say what it can do: a plan is for outages too.
+const DISCOVERY: Duration = Duration::from_secs(3);
+
 /// How many letters would come to what.
 pub(super) type Totals = BTreeMap<Foresight, usize>;
 
 impl Desk {
     /// The rules of writing; what the target can do is asked, and assumed to be the usual if it does not say.
     pub(super) async fn rules(&self) -> Result<Rules, Failure> {
-        let capabilities = build::target(&self.config)?.discover().await.ok();
+        let target = build::target(&self.config)?;
+        let capabilities = match tokio::time::timeout(DISCOVERY, target.discover()).await {
+            Ok(answer) => answer.ok(),
+            Err(_) => None,
+        };
         Ok(Rules {
             etag: capabilities.as_ref().is_some_and(|c| c.etag),
             patch: capabilities.as_ref().is_none_or(|c| c.patch),
