@@ -1,10 +1,14 @@
 //! The command line (contract s4).
 
+mod dead;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::core::schedule::Lane;
+
+pub use dead::{Change, DeadAction, Export, Look, Replay, Select};
 
 /// Relays directory change events from RabbitMQ into a SCIM service provider.
 #[derive(Debug, Parser)]
@@ -40,6 +44,12 @@ pub enum Command {
     Pause(SwitchOptions),
     /// Start sending again.
     Resume(SwitchOptions),
+    /// Dead letters: see them, understand them, replay them.
+    Dead {
+        /// What to do with them.
+        #[command(subcommand)]
+        action: Box<DeadAction>,
+    },
     /// The objects in RabbitMQ.
     Topology {
         /// What to do with them.

@@ -19,6 +19,7 @@ async fn main() -> ExitCode {
         Command::Forget(options) => app::forget(config, options).await,
         Command::Pause(options) => app::pause(config, options).await,
         Command::Resume(options) => app::resume(config, options).await,
+        Command::Dead { action } => app::dead(config, *action).await,
         Command::Topology { action } => app::topology(config, action).await,
         Command::Check(json) => app::check(config, json).await,
         Command::Config { what: ConfigWhat::Schema } => app::config_schema(),

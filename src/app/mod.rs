@@ -2,6 +2,7 @@
 
 mod ask;
 mod build;
+mod dead;
 mod documents;
 mod inspect;
 mod publish;
@@ -18,6 +19,7 @@ use crate::cli::Exit;
 use crate::config::Config;
 use crate::ops::telemetry;
 
+pub use dead::dead;
 pub use documents::{completions, config_example, config_schema, sandbox};
 pub use inspect::{check, status};
 pub use publish::publish;

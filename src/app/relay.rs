@@ -52,7 +52,8 @@ pub(super) fn stages(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let publisher = Arc::new(AmqpPublisher::new(broker));
     let (routes, name) = (settings.routes.clone(), settings.target.clone());
-    let letters = Arc::new(Letters::new(publisher, clock.clone(), routes, name, ulid));
+    let letters = Letters::new(publisher, clock.clone(), routes, name, ulid).indexed(store.clone());
+    let letters = Arc::new(letters);
     let (wake, backlog) = (Arc::new(Notify::new()), Arc::new(Backlog::default()));
     let intake = Intake::new(
         store.clone(),

@@ -2,9 +2,11 @@
 
 pub mod connection;
 pub mod consumer;
+mod death;
 pub mod declare;
 pub mod feed;
 pub mod inspector;
 pub mod message;
 pub mod publisher;
+pub mod scan;
 pub mod topology;

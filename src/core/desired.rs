@@ -272,7 +272,8 @@ impl Desired {
 }
 
 /// Words that are marked together: what a letter or a verdict is about.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Words {
     /// Attribute paths and the revisions of what was said.
     pub attributes: Vec<(Path, Revision)>,

@@ -6,6 +6,7 @@ pub mod change;
 pub mod circuit;
 pub mod desired;
 pub mod disposition;
+pub mod fate;
 pub mod foresee;
 pub mod gap;
 pub mod health;

@@ -88,6 +88,21 @@ pub fn routing_key(kind: &str, data: &Value) -> String {
     }
 }
 
+/// An intent's routing key and body as an operator's replay says it; none: this body is no intent. A body that says so already
+/// stays as it is, byte for byte.
+pub fn replayed(body: &[u8]) -> Option<(String, Vec<u8>)> {
+    let mut event: Value = serde_json::from_slice(body).ok()?;
+    let kind = event.get("type")?.as_str().filter(|kind| kind.ends_with(".intent"))?.to_owned();
+    let routing_key = routing_key(&kind, event.get("data")?);
+    let origin = event.get_mut("data")?.get_mut("origin")?;
+    let replay = json!(Origin::Replay);
+    if *origin == replay {
+        return Some((routing_key, body.to_vec()));
+    }
+    *origin = replay;
+    Some((routing_key, event.to_string().into_bytes()))
+}
+
 /// Encodes an intent as one or more messages: routing key and body.
 pub fn encode(
     key: &ResourceKey,

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod check;
 pub mod clock;
 pub mod explanation;
+pub mod letter;
 pub mod metrics;
 pub mod shutdown;
 pub mod status;

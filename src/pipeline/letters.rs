@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::ports::{Clock, Header, Message, PublishError, Publisher};
+use super::head::Head;
+use super::ports::{Clock, Header, LetterIndex, Message, PublishError, Publisher, Shelf};
 use super::settings::Routes;
 use crate::core::change::{Delta, Origin};
 use crate::core::letter::Class;
@@ -20,6 +22,9 @@ use crate::decode::{intent, verdict};
 
 /// Longest `x-relay-detail`, in bytes.
 const MAX_DETAIL: usize = 1024;
+
+/// Longest wait for the index of letters: it can be rebuilt, and must not hold up what can't.
+const INDEX_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a letter is written.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +48,7 @@ impl Reason {
     }
 
     /// Groups equal failures: class, status, scimType and the kind of operation.
-    fn fingerprint(&self) -> String {
+    pub fn fingerprint(&self) -> String {
         let operation = self.operation.as_ref().map(|(method, path)| {
             format!("{method} /{}", path.trim_start_matches('/').split('/').next().unwrap_or_default())
         });
@@ -91,6 +96,7 @@ pub struct Letters<P> {
     routes: Routes,
     target: String,
     ids: fn() -> String,
+    index: Option<Arc<dyn LetterIndex>>,
 }
 
 impl<P: Publisher> Letters<P> {
@@ -102,7 +108,12 @@ impl<P: Publisher> Letters<P> {
         target: String,
         ids: fn() -> String,
     ) -> Self {
-        Self { publisher, clock, routes, target, ids }
+        Self { publisher, clock, routes, target, ids, index: None }
+    }
+
+    /// Tells this index of every dead letter.
+    pub fn indexed(self, index: Arc<dyn LetterIndex>) -> Self {
+        Self { index: Some(index), ..self }
     }
 
     /// Puts a case on a rung.
@@ -125,11 +136,24 @@ impl<P: Publisher> Letters<P> {
             let mut message = self.letter(case, &routing_key, body);
             message.exchange = self.routes.out.clone();
             message.routing_key = self.routes.dead.clone();
-            self.publisher.publish(message).await?;
-            metrics::counter!("scim_relay_dead_letters_total", "class" => case.reason.class.name())
-                .increment(1);
+            self.bury(message, case.reason.class).await?;
         }
         self.verdict(case, verdict::Kind::Dead).await
+    }
+
+    /// Publishes a dead letter, then notes it in the index. That is a convenience: where it fails, tools rebuild it.
+    async fn bury(&self, message: Message, class: Class) -> Result<(), PublishError> {
+        let head = Head::of(&message);
+        self.publisher.publish(message).await?;
+        metrics::counter!("scim_relay_dead_letters_total", "class" => class.name()).increment(1);
+        if let Some(index) = &self.index {
+            let entry = (head.id.clone(), head.to_json());
+            let noted = tokio::time::timeout(INDEX_TIMEOUT, index.shelve(Shelf::Dead, vec![entry])).await;
+            if !matches!(noted, Ok(Ok(()))) {
+                tracing::debug!(letter = head.id, "a dead letter is not in the index yet");
+            }
+        }
+        Ok(())
     }
 
     /// Says in the journal what was decided about the words of a case.
@@ -161,7 +185,7 @@ impl<P: Publisher> Letters<P> {
         let now = self.clock.now();
         let mut message = original.clone();
         message.headers.retain(|name, _| !name.starts_with("x-relay-"));
-        headers(&mut message.headers, reason, (now, now), 0, 0);
+        headers(&mut message.headers, reason, (now, now), 0, self.replays(original));
         origin(&mut message.headers, original);
         if let Some(resource) = resource {
             text(&mut message.headers, "resource", &resource.to_string());
@@ -171,9 +195,17 @@ impl<P: Publisher> Letters<P> {
         message.exchange = self.routes.out.clone();
         message.routing_key = self.routes.dead.clone();
         message.message_id = Some((self.ids)());
-        self.publisher.publish(message).await?;
-        metrics::counter!("scim_relay_dead_letters_total", "class" => reason.class.name()).increment(1);
-        Ok(())
+        self.bury(message, reason.class).await
+    }
+
+    /// How often this message was replayed; what publishers say about that is not believed.
+    fn replays(&self, original: &Message) -> u32 {
+        match original.headers.get("x-relay-replays") {
+            Some(Header::Int(round)) if original.exchange == self.routes.intake => {
+                u32::try_from(*round).unwrap_or(0)
+            }
+            _ => 0,
+        }
     }
 
     fn bodies(&self, case: &Case<'_>, origin: Origin) -> Vec<(String, Vec<u8>)> {

@@ -1,6 +1,7 @@
 //! The stages: intake, flush, settle. Generic over the traits in [`ports`]; names no client library.
 
 pub mod flush;
+pub mod head;
 pub mod intake;
 pub mod letters;
 pub mod operator;

@@ -8,6 +8,8 @@ mod contract_events;
 mod contract_letters;
 mod contract_run;
 mod contract_topology;
+mod dead;
+mod dead_queue;
 mod readme;
 mod relay;
 mod sandbox;

@@ -1,5 +1,6 @@
 //! The store's contract in memory: for tests, the simulation and `demo`. Nothing outlives the process.
 
+mod letters;
 mod switch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,7 @@ struct State {
     leases: BTreeMap<String, Millis>,
     notes: BTreeMap<String, String>,
     switch: switch::SwitchState,
+    shelves: letters::Shelves,
 }
 
 /// A store in memory.

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::core::resource::{ResourceKey, ResourceType, TargetId};
 use crate::core::schedule::Lane;
+use crate::pipeline::ports::Shelf;
 
 /// Buckets of one target: few enough to poll, enough to spread over a cluster.
 pub const BUCKETS: u8 = 16;
@@ -101,6 +102,16 @@ impl Keys {
     /// Notes of the relay itself.
     pub(super) fn notes(&self) -> String {
         self.in_bucket(0, "notes")
+    }
+
+    /// What tools know of letters.
+    pub(super) fn shelf(&self, shelf: Shelf) -> String {
+        self.in_bucket(0, &format!("letters:{}", shelf.name()))
+    }
+
+    /// Who works on something that one alone may work on.
+    pub(super) fn lock(&self, name: &str) -> String {
+        self.in_bucket(0, &format!("lock:{name}"))
     }
 
     /// A key that nobody writes.

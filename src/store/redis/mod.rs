@@ -3,7 +3,9 @@
 mod connection;
 mod info;
 mod keys;
+mod letters;
 mod link;
+mod lock;
 mod options;
 mod records;
 mod schedule;
@@ -14,6 +16,7 @@ mod walk;
 
 pub use info::ServerInfo;
 pub use keys::BUCKETS;
+pub use lock::Holder;
 pub use options::RedisOptions;
 
 use crate::pipeline::ports::StoreError;
