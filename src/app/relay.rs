@@ -25,6 +25,9 @@ use crate::pipeline::ports::{Clock, Store, StoreError};
 use crate::store::redis::RedisStore;
 use crate::target::HttpTarget;
 
+/// Queues of letters, and the gauges that show how many there are.
+const LETTERS: [(&str, &str); 2] = [("dead", "scim_relay_dead_letters"), ("held", "scim_relay_held_changes")];
+
 /// The parts of a running relay.
 pub(super) struct Relay {
     store: Arc<RedisStore>,
@@ -119,14 +122,17 @@ impl Relay {
                 broker.into_iter().chain(redis).collect()
             })
         };
-        let (store, inspector, dead) = (self.store.clone(), self.inspector.clone(), self.names.of("dead"));
+        let (store, inspector) = (self.store.clone(), self.inspector.clone());
+        let queues = LETTERS.map(|(queue, gauge)| (self.names.of(queue), gauge));
         let refresh = move || -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
-            let (store, inspector, dead) = (store.clone(), inspector.clone(), dead.clone());
+            let (store, inspector, queues) = (store.clone(), inspector.clone(), queues.clone());
             Box::pin(async move {
                 metrics::refresh(&*store, SystemClock.now()).await;
-                let counted = tokio::time::timeout(Duration::from_secs(2), inspector.ready(&dead)).await;
-                if let Ok(Ok(letters)) = counted {
-                    ::metrics::gauge!("scim_relay_dead_letters").set(f64::from(letters));
+                for (queue, gauge) in queues {
+                    let counted = tokio::time::timeout(Duration::from_secs(2), inspector.ready(&queue)).await;
+                    if let Ok(Ok(letters)) = counted {
+                        ::metrics::gauge!(gauge).set(f64::from(letters));
+                    }
                 }
             })
         };

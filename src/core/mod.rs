@@ -8,6 +8,7 @@ pub mod desired;
 pub mod disposition;
 pub mod foresee;
 pub mod gap;
+pub mod guard;
 pub mod health;
 pub mod letter;
 pub mod mark;

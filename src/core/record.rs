@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::applied::Applied;
+use super::applied::{Applied, Fingerprint};
 use super::change::{Change, MemberRegister};
 use super::desired::{Desired, Merged};
 use super::letter::Class;
@@ -264,6 +265,18 @@ impl Record {
         self.trouble = None;
         self.waiting = None;
         self.one_by_one = false;
+    }
+
+    /// True if the target has it, and it is active there as far as is known.
+    pub fn is_active(&self) -> bool {
+        self.id.is_some() && !self.is_inactive()
+    }
+
+    /// True if the target has it as inactive.
+    pub fn is_inactive(&self) -> bool {
+        let inactive = Fingerprint::of(&Value::Bool(false));
+        let leaf = self.applied.as_ref().and_then(|applied| applied.leaves.get(&Path::core("active")));
+        leaf == Some(&inactive)
     }
 
     /// The attempts so far.

@@ -3,6 +3,7 @@
 mod batch;
 mod commit;
 mod conditions;
+mod guard;
 mod lookup;
 mod reason;
 mod references;
@@ -76,6 +77,8 @@ struct Learnt {
     empty: BTreeSet<ResourceType>,
     /// References looked up in vain, and when.
     absent: BTreeMap<String, Millis>,
+    /// When the guard was last said to have tripped.
+    tripped: BTreeMap<ResourceType, Millis>,
     /// Resources that this process is working on, and until when their leases certainly hold.
     in_flight: BTreeMap<ResourceKey, Option<Instant>>,
 }

@@ -1,5 +1,6 @@
 //! The store's contract in memory: for tests, the simulation and `demo`. Nothing outlives the process.
 
+mod guard;
 mod letters;
 mod switch;
 
@@ -7,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::core::guard::Places;
 use crate::core::record::{MemberEntry, Record};
 use crate::core::resource::{ResourceKey, ResourceType, TargetId};
 use crate::core::schedule::{Due, Lane, Millis};
@@ -33,6 +35,7 @@ struct State {
     leases: BTreeMap<String, Millis>,
     notes: BTreeMap<String, String>,
     switch: switch::SwitchState,
+    places: BTreeMap<ResourceType, Places>,
     shelves: letters::Shelves,
 }
 
