@@ -24,13 +24,21 @@ impl Guard for MemoryStore {
 }
 
 impl State {
+    /// Counts a resource as active or not.
+    pub(super) fn count_active(&mut self, key: &ResourceKey, is_active: bool) {
+        let active = self.active.entry(key.kind).or_default();
+        match is_active {
+            true => active.insert(key.clone()),
+            false => active.remove(key),
+        };
+    }
+
     fn began(&self, kind: ResourceType, now: Millis) -> Began {
-        let active = self.records.iter().filter(|(key, held)| key.kind == kind && held.record.is_active());
-        let active: BTreeSet<&ResourceKey> = active.map(|(key, _)| key).collect();
-        let nobody = Places::default();
-        let places = self.places.get(&kind).unwrap_or(&nobody);
+        let (nobody, none) = (BTreeSet::new(), Places::default());
+        let active = self.active.get(&kind).unwrap_or(&nobody);
+        let places = self.places.get(&kind).unwrap_or(&none);
         let began = |window| {
-            let left = places.within(window, now).filter(|key| !active.contains(key)).count();
+            let left = places.within(window, now).filter(|key| !active.contains(*key)).count();
             u64::try_from(active.len() + left).unwrap_or(u64::MAX)
         };
         Began { hour: began(Window::Hour), day: began(Window::Day) }

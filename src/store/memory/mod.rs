@@ -36,6 +36,7 @@ struct State {
     notes: BTreeMap<String, String>,
     switch: switch::SwitchState,
     places: BTreeMap<ResourceType, Places>,
+    active: BTreeMap<ResourceType, BTreeSet<ResourceKey>>,
     shelves: letters::Shelves,
 }
 
@@ -98,6 +99,8 @@ impl State {
                 self.due.insert(swap.key.clone(), due);
             }
         }
+        let active = held.record.is_active();
+        self.count_active(&swap.key, active);
         let dependents = self.dependents.get(&swap.key).filter(|_| new_id);
         Swapped::Done { version, dependents: dependents.into_iter().flatten().cloned().collect() }
     }

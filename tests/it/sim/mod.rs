@@ -7,6 +7,7 @@ mod dice;
 mod directory;
 mod events;
 mod faults;
+mod guard;
 mod letters;
 mod model;
 mod properties;
