@@ -169,11 +169,6 @@ impl Desired {
         self.registers.iter()
     }
 
-    /// The register of exactly this path.
-    pub fn register(&self, path: &Path) -> Option<&Held> {
-        self.registers.get(path)
-    }
-
     /// How many registers there are.
     pub fn len(&self) -> usize {
         self.registers.len()

@@ -159,11 +159,15 @@ pub fn deciding(record: &Record, purpose: Purpose) -> Option<Deciding> {
             let lifecycle = Lifecycle { deleted: Some(floor.revision.clone()), put: None };
             Deciding { intent: Delta { lifecycle, ..Delta::default() }, mark: floor.mark }
         }),
-        Presence::Alive | Presence::Unborn => record.desired.register(&Path::core("active")).map(|held| {
-            let (path, value) = (Path::core("active"), Some(Value::Bool(false)));
-            let attributes = vec![Register { path, value, revision: held.revision.clone() }];
-            Deciding { intent: Delta { attributes, ..Delta::default() }, mark: held.mark }
-        }),
+        Presence::Alive | Presence::Unborn => {
+            let active = Path::core("active");
+            let said = record.desired.registers().find(|(path, _)| **path == active);
+            said.map(|(path, held)| {
+                let (value, revision) = (Some(Value::Bool(false)), held.revision.clone());
+                let attributes = vec![Register { path: path.clone(), value, revision }];
+                Deciding { intent: Delta { attributes, ..Delta::default() }, mark: held.mark }
+            })
+        }
     };
     decisive.filter(|word| word.mark.stage != Stage::Approved)
 }
