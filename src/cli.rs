@@ -1,8 +1,14 @@
 //! The command line (contract s4).
 
+mod dead;
+mod held;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub use dead::{Change, DeadAction, Export, Look, Replay, Select};
+pub use held::{HeldAction, HeldChange, HeldLook, HeldSelect};
 
 /// Relays directory change events from RabbitMQ into a SCIM service provider.
 #[derive(Debug, Parser)]
@@ -28,6 +34,12 @@ pub enum Command {
     },
     /// One screen: what is pending, what waits, what is dead.
     Status(Json),
+    /// Deprovisioning that the guard holds: see it, let it through, refuse it.
+    Held {
+        /// What to do with it.
+        #[command(subcommand)]
+        action: Box<HeldAction>,
+    },
     /// The objects in RabbitMQ.
     Topology {
         /// What to do with them.

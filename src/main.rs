@@ -14,6 +14,7 @@ async fn main() -> ExitCode {
         Command::Run => app::run(config).await,
         Command::Publish { file } => app::publish(config, &file).await,
         Command::Status(json) => app::status(config, json).await,
+        Command::Held { action } => app::held(config, *action).await,
         Command::Topology { action } => app::topology(config, action).await,
         Command::Check(json) => app::check(config, json).await,
         Command::Config { what: ConfigWhat::Schema } => app::config_schema(),

@@ -1,7 +1,9 @@
 //! The composition root: builds the parts from the configuration and wires them. Commands end in an [`Exit`].
 
 mod build;
+mod dead;
 mod documents;
+mod held;
 mod inspect;
 mod publish;
 mod relay;
@@ -16,6 +18,7 @@ use crate::config::Config;
 use crate::ops::telemetry;
 
 pub use documents::{completions, config_example, config_schema, sandbox};
+pub use held::held;
 pub use inspect::{check, status};
 pub use publish::publish;
 pub use run::run;

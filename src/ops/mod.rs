@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod check;
 pub mod clock;
+pub mod letter;
 pub mod metrics;
 pub mod shutdown;
 pub mod status;

@@ -13,10 +13,14 @@ const DEFAULT: &str = "info,hyper=warn,rustls=warn";
 /// returns say too.
 const NEVER: &str = "lapin=off";
 
+/// What operators change is told whatever is filtered.
+const ALWAYS: &str = "audit=info";
+
 /// Starts logging to stderr.
 pub fn start(filter: Option<&str>) {
     let filter = EnvFilter::try_new(filter.unwrap_or(DEFAULT)).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
-    let filter = NEVER.parse().map_or_else(|_| EnvFilter::new(DEFAULT), |never| filter.add_directive(never));
+    let directives = [NEVER, ALWAYS].into_iter().filter_map(|directive| directive.parse().ok());
+    let filter = directives.fold(filter, EnvFilter::add_directive);
     let registry = tracing_subscriber::registry().with(filter);
     // a second start, as in tests, keeps the first one
     let _ = match std::io::stderr().is_terminal() {

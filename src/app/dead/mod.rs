@@ -1,0 +1,3 @@
+//! Letters: which ones a command is about.
+
+pub(in crate::app) mod selection;
