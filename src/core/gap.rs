@@ -385,7 +385,7 @@ pub fn member_changes(
         let wanted = entry.mark.is_wanted() && record.wants_member(entry);
         let there: BTreeSet<&TargetId> = applied.into_iter().chain(maybe).collect();
         match (wanted, references.get(value)) {
-            _ if !entry.mark.is_wanted() => changes.clean.push(value.clone()),
+            _ if !entry.mark.is_wanted() || record.stays(entry) => changes.clean.push(value.clone()),
             (false, _) if there.is_empty() => changes.clean.push(value.clone()),
             (false, _) => changes.remove.extend(there.into_iter().map(|id| (value.clone(), id.clone()))),
             (true, Some(Reference::Id(id))) if applied == Some(id) && maybe.is_none() => {

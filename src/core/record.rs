@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::applied::{Applied, Fingerprint};
 use super::change::{Change, MemberRegister};
-use super::desired::{Desired, Merged};
+use super::desired::{Desired, Merged, Presence, is_members};
 use super::letter::Class;
 use super::mark::Mark;
 use super::operation::Method;
@@ -161,9 +161,9 @@ pub struct Intake {
 impl Record {
     /// Merges a change; `entries` are the ledger entries of the members that it names.
     pub fn merge(&mut self, change: &Change, entries: &BTreeMap<String, MemberEntry>) -> Intake {
-        let floor = self.desired.member_floor().cloned();
+        let floor = self.floor_in_force().cloned();
         let mut merged = self.desired.merge(&change.delta, change.origin, change.round);
-        if change.key.kind == ResourceType::Group && self.desired.member_floor() != floor.as_ref() {
+        if change.key.kind == ResourceType::Group && self.floor_in_force() != floor.as_ref() {
             self.scan_members = true;
         }
         let mut members = Vec::new();
@@ -221,9 +221,26 @@ impl Record {
         entry.present && self.desired.member_floor().is_none_or(|floor| entry.revision >= *floor)
     }
 
+    /// The floor of the ledger that moves anybody: a `delete` that is dead or held takes nobody out, unless the group came
+    /// back since.
+    fn floor_in_force(&self) -> Option<&Revision> {
+        let deletes = self.desired.deleted().is_none_or(|deleted| deleted.mark.is_wanted());
+        if deletes || self.desired.presence() == Presence::Alive {
+            return self.desired.member_floor();
+        }
+        let whole = self.desired.registers().find(|(path, _)| is_members(path) && path.is_root());
+        whole.map(|(_, held)| &held.revision)
+    }
+
+    /// True if this member stays as it is at the target: all that hides it is a `delete` that is dead or held.
+    pub fn stays(&self, entry: &MemberEntry) -> bool {
+        let hidden = |floor: Option<&Revision>| floor.is_some_and(|floor| entry.revision < *floor);
+        hidden(self.desired.member_floor()) && !hidden(self.floor_in_force())
+    }
+
     /// True if the flush has to look at this ledger entry.
     pub fn is_dirty(&self, entry: &MemberEntry) -> bool {
-        if !entry.mark.is_wanted() {
+        if !entry.mark.is_wanted() || self.stays(entry) {
             return false;
         }
         let (applied, maybe) = entry.written(self.incarnation);

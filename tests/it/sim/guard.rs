@@ -78,6 +78,14 @@ impl Company {
         })
     }
 
+    /// How many members a group has; none: it is not there.
+    fn members(&self, key: &ResourceKey) -> Option<usize> {
+        self.world.parts.target.with(|directory| {
+            let found = directory.with_external_id(key.kind, key.external_id.as_str());
+            found.first().map(|(_, stored)| stored.members().len())
+        })
+    }
+
     /// Held letters by resource; each has one.
     fn held(&self) -> BTreeMap<ResourceKey, Message> {
         let letters = self.world.parts.broker.held().into_iter().map(|letter| (resource(&letter), letter));
@@ -291,6 +299,52 @@ fn deletes_of_users_and_groups_are_counted_apart() {
             company.decide(letter, Decision::Approve).await;
         }
         company.world.rest().await;
+        company.world.assert_converged();
+        company.world.stop().await;
+    });
+}
+
+/// A group of three, deleted, and the delete held.
+async fn a_held_group() -> (Company, ResourceKey) {
+    let mut company = Company::guarded_by(Limits { max_per_hour: 0, ..SMALL }, 3).await;
+    let key = super::events::group("g");
+    let members = Some((0..3).map(|n| format!("p{n}")).collect());
+    let attributes = vec![("displayName", json!("group"))];
+    company.say(key.clone(), Said::Put { attributes, active: None, members });
+    company.world.rest().await;
+    company.say(key.clone(), Said::Delete);
+    company.world.rest().await;
+    assert_eq!((company.held().len(), company.members(&key)), (1, Some(3)), "nobody is taken out meanwhile");
+    (company, key)
+}
+
+#[test]
+fn a_group_whose_delete_is_held_keeps_its_members_until_it_is_approved() {
+    run(async {
+        let (company, key) = a_held_group().await;
+        let mut company = company;
+        company.say(key.clone(), Said::Patch(vec![Part::DropMembers(vec!["p0".into()])]));
+        company.world.rest().await;
+        assert_eq!(company.members(&key), Some(2), "newer words about members flow on");
+        company.decide(&company.held()[&key], Decision::Approve).await;
+        company.world.rest().await;
+        assert_eq!(company.members(&key), None);
+        company.world.stop().await;
+    });
+}
+
+#[test]
+fn a_group_whose_delete_is_rejected_keeps_its_members_and_one_that_comes_back_starts_afresh() {
+    run(async {
+        let (company, key) = a_held_group().await;
+        let mut company = company;
+        company.decide(&company.held()[&key], Decision::Reject).await;
+        company.world.rest().await;
+        assert_eq!(company.members(&key), Some(3));
+        let attributes = vec![("displayName", json!("group"))];
+        company.say(key.clone(), Said::Put { attributes, active: None, members: Some(vec!["p1".into()]) });
+        company.world.rest().await;
+        assert_eq!(company.members(&key), Some(1));
         company.world.assert_converged();
         company.world.stop().await;
     });
