@@ -118,6 +118,8 @@ pub(super) fn settings(config: &Config) -> Settings {
             "email" => ReferenceKind::Email,
             _ => ReferenceKind::ExternalId,
         },
+        read_only: config.target.read_only,
+        protected: config.target.protected.clone(),
         adopt: config.adopt,
         mode: match config.mode.as_str() {
             "bulk" => Mode::Bulk,

@@ -17,6 +17,7 @@ use crate::broker::scan::{Found, Pass, Seen};
 use crate::broker::topology::Names;
 use crate::cli::{Exit, HeldAction, HeldChange, HeldSelect};
 use crate::config::Config;
+use crate::ops::audit;
 use crate::ops::clock::{SystemClock, ulid};
 use crate::ops::letter::{headers, printable};
 use crate::pipeline::head::Head;
@@ -46,8 +47,8 @@ async fn run(path: &Path, action: HeldAction) -> Result<Exit, Failure> {
         HeldAction::Show(look) => {
             queue.show(parse(look.select)?, if look.json.json { json_full } else { full }).await
         }
-        HeldAction::Approve(change) => decide(&config, &queue, change, Decision::Approve).await,
-        HeldAction::Reject(change) => decide(&config, &queue, change, Decision::Reject).await,
+        HeldAction::Approve(change) => decide(&config, queue, change, Decision::Approve).await,
+        HeldAction::Reject(change) => decide(&config, queue, change, Decision::Reject).await,
     }
 }
 
@@ -114,7 +115,7 @@ async fn ended(pass: Pass) -> Result<Exit, Failure> {
 /// Looks, asks, and carries the decision out for exactly those letters.
 async fn decide(
     config: &Config,
-    queue: &Queue,
+    queue: Queue,
     change: HeldChange,
     decision: Decision,
 ) -> Result<Exit, Failure> {
@@ -132,84 +133,107 @@ async fn decide(
     }
     let ids: BTreeSet<String> = heads.into_iter().map(|head| head.id).collect();
     let store = RedisStore::connect(build::redis_options(config)?).await.map_err(failed)?;
-    let owner = ulid();
-    lock(&store, &owner).await?;
-    let done = carry_out(config, queue, &store, &owner, &ids, decision).await;
-    // it ends by itself, should this fail
-    let _ = store.unlock("held", &owner).await;
-    let (done, refused) = done?;
-    let missing = ids.len().saturating_sub(done + refused);
-    audit(&selection, decision, (done, refused + missing), change.reason.as_deref());
-    if missing > 0 {
-        eprintln!("{missing} were no longer there: decided about elsewhere, or expired");
+    let desk = Desk { queue, store, owner: ulid() };
+    let mut tally = Tally::default();
+    let carried_out = desk.carry_out(config, &ids, decision, &mut tally).await;
+    let action = format!("held {}", verb(decision));
+    let (who, reason) = (audit::who(&environment()), change.reason.as_deref());
+    audit::record(&who, &action, &selection.describe(), tally.done, reason);
+    carried_out?;
+    println!("{} {}", tally.done, past(decision));
+    let left = u64::try_from(ids.len()).unwrap_or(u64::MAX).saturating_sub(tally.done);
+    if left > tally.refused {
+        eprintln!("{} were no longer there: decided about elsewhere, or expired", left - tally.refused);
     }
-    println!("{done} {}", past(decision));
-    Ok(if refused + missing == 0 { Exit::Done } else { Exit::Differences })
+    Ok(if left == 0 { Exit::Done } else { Exit::Differences })
 }
 
-async fn lock(store: &RedisStore, owner: &str) -> Result<(), Failure> {
-    match store.lock("held", owner, LOCK).await.map_err(failed)? {
-        Holder::Us => Ok(()),
-        Holder::Other(_) => {
-            let text =
-                "somebody else is deciding about held changes: wait until they are done, a minute at most";
-            Err((text.into(), Exit::Failed))
-        }
-    }
+/// How far it has come.
+#[derive(Debug, Default)]
+struct Tally {
+    done: u64,
+    refused: u64,
 }
 
-/// Decides about these letters, and takes each one when the broker has the decision. How many were, and how many could not be.
-async fn carry_out(
-    config: &Config,
-    queue: &Queue,
-    store: &RedisStore,
-    owner: &str,
-    ids: &BTreeSet<String>,
-    decision: Decision,
-) -> Result<(usize, usize), Failure> {
-    let settings = build::settings(config);
-    let publisher = AmqpPublisher::new(queue.options.clone()).connected().await.map_err(failed)?;
-    let letters =
-        Letters::new(Arc::new(publisher), Arc::new(SystemClock), settings.routes, settings.target, ulid);
-    let mut pass = queue.pass().await?;
-    let (mut done, mut refused, mut open) = (0, 0, true);
-    while open {
-        lock(store, owner).await?;
-        let mut some = Vec::new();
-        while some.len() < AT_ONCE && open {
-            match pass.next().await.map_err(failed)? {
-                Some(letter) if ids.contains(&letter.head.id) => some.push(letter),
-                Some(_) => {}
-                None => open = false,
-            }
-            open &= done + refused + some.len() < ids.len();
-        }
-        let decided = join_all(some.iter().map(|letter| async {
-            letters.decide(&HeldLetter::read(&letter.message, SystemClock.now())?, decision).await
-        }));
-        for (letter, decided) in some.iter().zip(decided.await) {
-            match decided {
-                Ok(()) => {
-                    pass.take(letter).await.map_err(failed)?;
-                    done += 1;
-                }
-                Err(error) => {
-                    eprintln!("{}: {error}", letter.head.id);
-                    refused += 1;
-                }
+/// Where one operator at a time decides.
+struct Desk {
+    queue: Queue,
+    store: RedisStore,
+    owner: String,
+}
+
+impl Desk {
+    async fn lock(&self) -> Result<(), Failure> {
+        match self.store.lock("held", &self.owner, LOCK).await.map_err(failed)? {
+            Holder::Us => Ok(()),
+            Holder::Other(_) => {
+                let text = "somebody else is deciding about held changes: wait until they are done, a minute at most";
+                Err((text.into(), Exit::Failed))
             }
         }
     }
-    ended(pass).await?;
-    Ok((done, refused))
+
+    /// Decides about these letters, and takes each one when the broker has the decision.
+    async fn carry_out(
+        &self,
+        config: &Config,
+        ids: &BTreeSet<String>,
+        decision: Decision,
+        tally: &mut Tally,
+    ) -> Result<(), Failure> {
+        self.lock().await?;
+        let settings = build::settings(config);
+        let publisher = AmqpPublisher::new(self.queue.options.clone()).connected().await.map_err(failed)?;
+        let letters =
+            Letters::new(Arc::new(publisher), Arc::new(SystemClock), settings.routes, settings.target, ulid);
+        let mut pass = self.queue.pass().await?;
+        let mut seen = 0;
+        loop {
+            let some = meant(&mut pass, ids, AT_ONCE.min(ids.len() - seen)).await?;
+            if some.is_empty() {
+                break;
+            }
+            seen += some.len();
+            let decided = join_all(some.iter().map(|letter| async {
+                letters.decide(&HeldLetter::read(&letter.message, SystemClock.now())?, decision).await
+            }));
+            for (letter, decided) in some.iter().zip(decided.await) {
+                match decided {
+                    Ok(()) => {
+                        tally.done += 1;
+                        pass.take(letter).await.map_err(failed)?;
+                    }
+                    Err(error) => {
+                        tally.refused += 1;
+                        eprintln!("{}: {error}", letter.head.id);
+                    }
+                }
+            }
+            self.lock().await?;
+        }
+        ended(pass).await?;
+        // it ends by itself, should this fail
+        let _ = self.store.unlock("held", &self.owner).await;
+        Ok(())
+    }
+}
+
+/// The next letters of these IDs, so many at most.
+async fn meant(pass: &mut Pass, ids: &BTreeSet<String>, most: usize) -> Result<Vec<Found>, Failure> {
+    let mut some = Vec::new();
+    while some.len() < most
+        && let Some(letter) = pass.next().await.map_err(failed)?
+    {
+        if ids.contains(&letter.head.id) {
+            some.push(letter);
+        }
+    }
+    Ok(some)
 }
 
 /// Asks on a terminal; elsewhere somebody must have said `--yes`.
 fn agreed(decision: Decision) -> Result<bool, Failure> {
-    let verb = match decision {
-        Decision::Approve => "approve",
-        Decision::Reject => "reject",
-    };
+    let verb = verb(decision);
     if !std::io::stdin().is_terminal() {
         return Err((format!("nobody can be asked here: say `held {verb} … --yes`"), Exit::Usage));
     }
@@ -220,20 +244,11 @@ fn agreed(decision: Decision) -> Result<bool, Failure> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// What operators change is told whatever is filtered.
-fn audit(selection: &Selection, decision: Decision, (done, failed): (usize, usize), reason: Option<&str>) {
-    let environment = environment();
-    let who = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| environment.get(*name));
-    tracing::info!(
-        target: "audit",
-        who = who.map_or("unknown", String::as_str),
-        filter = selection.describe(),
-        done,
-        failed,
-        reason,
-        "held changes {}",
-        past(decision)
-    );
+fn verb(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Approve => "approve",
+        Decision::Reject => "reject",
+    }
 }
 
 fn past(decision: Decision) -> &'static str {

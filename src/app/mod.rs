@@ -8,6 +8,7 @@ mod inspect;
 mod publish;
 mod relay;
 mod run;
+mod switch;
 mod topology;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ pub use held::held;
 pub use inspect::{check, status};
 pub use publish::publish;
 pub use run::run;
+pub use switch::{pause, resume};
 pub use topology::topology;
 
 /// A problem that ends a command: its text, and how the command ends.

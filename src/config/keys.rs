@@ -149,6 +149,13 @@ pub const KEYS: &[Key] = &[
     optional("target.ca_file", Kind::File, "PEM of the CA that signed the target's certificate"),
     optional("target.client_certificate_file", Kind::File, "PEM of a client certificate"),
     optional("target.client_key_file", Kind::File, "PEM of its key"),
+    key("target.read_only", Kind::Bool, "false", "merge, plan and report, and write nothing"),
+    key(
+        "target.protected",
+        Kind::Texts,
+        "[]",
+        "values of externalId, userName or displayName that are never written, e.g. break-glass accounts",
+    ),
     key("target.timeout", Kind::Duration(10, HOUR), r#""30s""#, "of a single request"),
     key("target.bulk_timeout", Kind::Duration(10, HOUR), r#""120s""#, "of a bulk request"),
     key(

@@ -131,6 +131,10 @@ pub struct Target {
     pub timeout: Duration,
     /// Of a bulk request.
     pub bulk_timeout: Duration,
+    /// Nothing is written.
+    pub read_only: bool,
+    /// Never written.
+    pub protected: Vec<String>,
     /// Until the late re-read.
     pub late_window: Duration,
     /// How to authenticate.

@@ -109,6 +109,8 @@ impl Reader {
             tls,
             timeout: self.span("target.timeout")?,
             bulk_timeout: self.span("target.bulk_timeout")?,
+            read_only: self.flag("target.read_only"),
+            protected: self.texts("target.protected")?,
             late_window: self.span("target.late_window")?,
             auth: auth?,
         })

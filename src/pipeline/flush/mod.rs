@@ -7,6 +7,7 @@ mod guard;
 mod lookup;
 mod reason;
 mod references;
+mod restraint;
 mod round;
 mod send;
 mod settle;
@@ -37,6 +38,9 @@ const PATIENT: [Lane; 3] = [Lane::Create, Lane::Update, Lane::Members];
 
 /// How often the schedule is looked at when nothing wakes the flush: work that other replicas left behind.
 const IDLE_POLL: Duration = Duration::from_millis(200);
+
+/// How often a replica says that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// Most operations of a batch that goes out as single requests: several batches are in flight at once.
 const SINGLES: usize = 32;
@@ -126,6 +130,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let mut batches = JoinSet::new();
         let mut renewing = JoinSet::new();
         renewing.spawn(self.clone().renew_leases());
+        renewing.spawn(self.clone().say_alive());
         while !stop.is_cancelled() {
             while let Some(done) = batches.try_join_next() {
                 raise(done);
@@ -319,6 +324,17 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                     () = tokio::time::sleep(wait) => {}
                     () = self.wake.notified() => {}
                 }
+            }
+        }
+    }
+
+    /// Says again and again that this replica lives.
+    async fn say_alive(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(HEARTBEAT);
+        loop {
+            tick.tick().await;
+            if let Err(error) = self.store.beat(&self.owner, self.clock.now()).await {
+                tracing::debug!(%error, "no sign of life was given");
             }
         }
     }

@@ -212,6 +212,15 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                         self.settle_rest(items, &key, pending, &clean, &gone).await?;
                         continue;
                     }
+                    Next::Write(_) if self.must_look(item) => read.push(key.clone()),
+                    Next::Write(_) if self.is_protected(item) => {
+                        self.settle_protected(items, &key).await?;
+                        continue;
+                    }
+                    Next::Write(write) if self.settings.read_only => {
+                        self.settle_unwritten(items, &key, &write.operation).await?;
+                        continue;
+                    }
                     Next::Write(write) if self.must_wait(item, &write) => {
                         self.settle_no_create_yet(items, &key).await?;
                         continue;

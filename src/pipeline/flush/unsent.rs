@@ -71,7 +71,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     }
 
     /// Writes an item back into the schedule as its record says; what was merged meanwhile is due anyway.
-    async fn put_back(&self, item: Item, touched: &[String]) -> Result<(), StoreError> {
+    pub(super) async fn put_back(&self, item: Item, touched: &[String]) -> Result<(), StoreError> {
         match self.store.swap(vec![item.swap(Reschedule::AsRecord, touched)]).await?.pop() {
             Some(Swapped::Done { dependents, .. }) => self.wake_dependents(&item.key, dependents).await?,
             Some(Swapped::Conflict) | None => self.postpone(&[item.key], Lane::Update, Duration::ZERO).await,

@@ -57,6 +57,8 @@ pub fn settings() -> Settings {
         wait_for_base: Duration::from_secs(60),
         reference_wait: Duration::from_secs(300),
         references: ReferenceKind::ExternalId,
+        read_only: false,
+        protected: Vec::new(),
         adopt: true,
         mode: Mode::Auto,
         max_operations: 500,
