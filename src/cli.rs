@@ -1,6 +1,7 @@
 //! The command line (contract s4).
 
 mod dead;
+mod held;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::core::schedule::Lane;
 
 pub use dead::{Change, DeadAction, Export, Look, Replay, Select};
+pub use held::{HeldAction, HeldChange, HeldLook, HeldSelect};
 
 /// Relays directory change events from RabbitMQ into a SCIM service provider.
 #[derive(Debug, Parser)]
@@ -40,6 +42,12 @@ pub enum Command {
     Verify(Verify),
     /// Drop what is stored about a resource.
     Forget(Forget),
+    /// Deprovisioning that the guard holds: see it, let it through, refuse it.
+    Held {
+        /// What to do with it.
+        #[command(subcommand)]
+        action: Box<HeldAction>,
+    },
     /// Stop sending, over all replicas. Intake goes on.
     Pause(SwitchOptions),
     /// Start sending again.

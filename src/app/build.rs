@@ -53,6 +53,7 @@ pub(super) fn topology_options(config: &Config) -> TopologyOptions {
         journal_max_age: config.journal_max_age,
         journal_max_bytes: config.journal_max_bytes,
         parked_ttl: config.parked_ttl,
+        held_expires_after: config.held_expires_after,
     }
 }
 
@@ -133,6 +134,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         ladder: Ladder { delays: config.delays.clone(), max_attempts: config.max_attempts },
         user: deprovisioning(&config.deprovision_user),
         group: deprovisioning(&config.deprovision_group),
+        guard: config.guard,
         late_window: config.target.late_window,
         routes: names.routes(&config.delays),
     }

@@ -4,6 +4,7 @@ mod ask;
 mod build;
 mod dead;
 mod documents;
+mod held;
 mod inspect;
 mod publish;
 mod relay;
@@ -21,6 +22,7 @@ use crate::ops::telemetry;
 
 pub use dead::dead;
 pub use documents::{completions, config_example, config_schema, sandbox};
+pub use held::held;
 pub use inspect::{check, status};
 pub use publish::publish;
 pub use resource::{explain, forget, verify};

@@ -25,6 +25,9 @@ use crate::pipeline::ports::{Clock, Store, StoreError};
 use crate::store::redis::RedisStore;
 use crate::target::HttpTarget;
 
+/// Queues of letters, and the gauges that show how many there are.
+const LETTERS: [(&str, &str); 2] = [("dead", "scim_relay_dead_letters"), ("held", "scim_relay_held_changes")];
+
 /// The parts of a running relay.
 pub(super) struct Relay {
     store: Arc<RedisStore>,
@@ -90,7 +93,7 @@ impl Relay {
         let consumer = AmqpConsumer::new(broker.clone(), queues, consuming_tx);
         let letters = Arc::new(LetterQueues {
             inspector: Inspector::new(broker),
-            dead: names.of("dead"),
+            gauges: LETTERS.map(|(queue, gauge)| (names.of(queue), gauge)),
             rungs: config.delays.iter().map(|delay| names.rung(*delay)).collect(),
         });
         Self { store, intake, flush, consumer, consuming, letters }
@@ -145,14 +148,17 @@ impl Relay {
 /// The queues that hold letters, counted for the metrics.
 struct LetterQueues {
     inspector: Inspector,
-    dead: String,
+    /// Queues with a gauge of their own.
+    gauges: [(String, &'static str); 2],
     rungs: Vec<String>,
 }
 
 impl LetterQueues {
     async fn refresh(&self) {
-        if let Ok(letters) = self.inspector.ready(&self.dead).await {
-            ::metrics::gauge!("scim_relay_dead_letters").set(f64::from(letters));
+        for (queue, gauge) in &self.gauges {
+            if let Ok(letters) = self.inspector.ready(queue).await {
+                ::metrics::gauge!(*gauge).set(f64::from(letters));
+            }
         }
         let mut waiting = 0;
         for rung in &self.rungs {

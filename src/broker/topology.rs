@@ -33,6 +33,8 @@ pub struct TopologyOptions {
     pub journal_max_bytes: u64,
     /// How long discarded letters are kept.
     pub parked_ttl: Duration,
+    /// How long held letters wait for an operator.
+    pub held_expires_after: Duration,
 }
 
 /// A queue's or exchange's argument.
@@ -127,6 +129,7 @@ impl Names {
             intake: self.of("intake"),
             out: self.of("out"),
             dead: self.of("dead"),
+            held: self.of("held"),
             rungs: delays.iter().map(|delay| self.rung(*delay)).collect(),
         }
     }
@@ -168,6 +171,7 @@ impl TopologyOptions {
         let parked = names.of("parked");
         objects.push(quorum(parked.clone(), NO_LIMIT, vec![("x-message-ttl", millis(self.parked_ttl))]));
         objects.push(bind(&out, &parked, &parked));
+        objects.extend(self.held(&names));
         for delay in &self.delays {
             let rung = names.rung(*delay);
             let mut arguments = dead_letters(&intake, None);
@@ -187,6 +191,14 @@ impl TopologyOptions {
             key,
         }));
         objects
+    }
+
+    /// What no operator decided about in time becomes a dead letter.
+    fn held(&self, names: &Names) -> [Object; 2] {
+        let (out, held) = (names.of("out"), names.of("held"));
+        let mut arguments = dead_letters(&out, Some(&names.of("dead")));
+        arguments.push(("x-message-ttl", millis(self.held_expires_after)));
+        [quorum(held.clone(), NO_LIMIT, arguments), bind(&out, &held, &held)]
     }
 
     fn urgent_keys(&self) -> Vec<String> {
@@ -285,6 +297,7 @@ mod tests {
             journal_max_age: Duration::from_secs(7 * 86_400),
             journal_max_bytes: 1 << 30,
             parked_ttl: Duration::from_secs(30 * 86_400),
+            held_expires_after: Duration::from_secs(30 * 86_400),
         }
     }
 
@@ -321,5 +334,17 @@ mod tests {
         let queue = quorum("scim-relay.t.dead".into(), 1, vec![]);
         assert_eq!(queue.remedy("/"), "rabbitmqctl delete_queue scim-relay.t.dead --if-empty");
         assert_eq!(queue.remedy("hr"), "rabbitmqctl -p 'hr' delete_queue scim-relay.t.dead --if-empty");
+    }
+
+    #[test]
+    fn what_no_operator_decided_about_ends_in_the_dead_letters() {
+        let objects = options().objects();
+        let held = objects
+            .iter()
+            .find(|object| matches!(object, Object::Queue { name, .. } if name.ends_with(".held")));
+        let Some(Object::Queue { arguments, .. }) = held else { panic!("there is none") };
+        assert!(arguments.contains(&("x-dead-letter-routing-key", text("scim-relay.t.dead"))));
+        assert!(arguments.contains(&("x-dead-letter-strategy", text("at-least-once"))));
+        assert!(arguments.contains(&("x-message-ttl", Argument::Number(30 * 86_400_000))));
     }
 }

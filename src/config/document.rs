@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::keys::{KEYS, Key, Kind};
-use super::value::MAX_DELAYS;
+use super::value::{MAX_DELAYS, MOST_RESOURCES};
 
 /// A commented configuration with every key and its default.
 pub fn example() -> String {
@@ -94,6 +94,7 @@ fn property(key: &Key) -> Value {
             json!({ "type": "array", "items": { "type": "string", "minLength": 1, "maxLength": 255 } })
         }
         Kind::Choice(choices) => json!({ "enum": choices }),
+        Kind::Guard => guard(),
         Kind::Secret => json!({ "type": "object", "minProperties": 1, "maxProperties": 1,
             "additionalProperties": false,
             "properties": { "env": { "type": "string" }, "file": { "type": "string" } } }),
@@ -103,6 +104,19 @@ fn property(key: &Key) -> Value {
         map.extend(default(key));
     }
     property
+}
+
+fn guard() -> Value {
+    let resources = json!({ "type": "integer", "minimum": 0, "maximum": MOST_RESOURCES });
+    json!({ "oneOf": [
+        { "const": false },
+        { "type": "object", "additionalProperties": false, "properties": {
+            "max_per_hour": resources,
+            "max_per_day": resources,
+            "max_percent": { "type": "integer", "minimum": 0, "maximum": 100 },
+            "min_resources": resources,
+        } },
+    ]})
 }
 
 /// A time span as people write it.

@@ -28,6 +28,8 @@ pub enum Kind {
     Secret,
     /// A path of a file.
     File,
+    /// Limits of the guard in a table, or false.
+    Guard,
 }
 
 /// One key.
@@ -235,6 +237,18 @@ pub const KEYS: &[Key] = &[
         Kind::Choice(&["delete", "keep"]),
         r#""delete""#,
         "what a delete event does to a group",
+    ),
+    key(
+        "deprovision.guard",
+        Kind::Guard,
+        "{ max_per_hour = 200, max_per_day = 500, max_percent = 10, min_resources = 200 }",
+        "per type: what would go beyond waits for an operator in `held`; false: nothing is held",
+    ),
+    key(
+        "deprovision.held_expires_after",
+        Kind::Duration(SECOND, 365 * DAY),
+        r#""30d""#,
+        "what no operator decided about for so long becomes a dead letter",
     ),
     key("journal.max_age", Kind::Duration(HOUR, 3_650 * DAY), r#""7d""#, "how long the journal keeps events"),
     key("journal.max_bytes", Kind::Bytes(1_048_576), r#""20GiB""#, "how much the journal keeps"),

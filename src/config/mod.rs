@@ -17,6 +17,7 @@ use url::Url;
 
 use self::reader::Reader;
 use self::value::Sources;
+use crate::core::guard::Limits;
 
 /// Environment variables with this prefix override keys: `SCIM_RELAY__SECTION__KEY`.
 pub const OVERRIDE: &str = "SCIM_RELAY__";
@@ -179,6 +180,10 @@ pub struct Config {
     pub deprovision_user: String,
     /// `deprovision.group`.
     pub deprovision_group: String,
+    /// `deprovision.guard`; none: false.
+    pub guard: Option<Limits>,
+    /// `deprovision.held_expires_after`.
+    pub held_expires_after: Duration,
     /// `journal.max_age`.
     pub journal_max_age: Duration,
     /// `journal.max_bytes`.

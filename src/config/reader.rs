@@ -10,6 +10,7 @@ use url::Url;
 use super::keys::{KEYS, find, is_section, similar};
 use super::value::{Parsed, Sources, parse, parse_text};
 use super::{OVERRIDE, Problem, TlsFiles};
+use crate::core::guard::Limits;
 
 /// Values by path, and what is wrong so far.
 #[derive(Default)]
@@ -107,6 +108,14 @@ impl Reader {
     pub(super) fn span(&self, path: &str) -> Option<Duration> {
         match self.values.get(path)? {
             Parsed::Duration(span) => Some(*span),
+            _ => None,
+        }
+    }
+
+    /// None: the key is missing; none inside: there is no guard.
+    pub(super) fn guard(&self) -> Option<Option<Limits>> {
+        match self.values.get("deprovision.guard")? {
+            Parsed::Guard(limits) => Some(*limits),
             _ => None,
         }
     }

@@ -36,6 +36,8 @@ impl Reader {
             max_attempts: self.number("retry.max_attempts")?,
             deprovision_user: self.text("deprovision.user")?,
             deprovision_group: self.text("deprovision.group")?,
+            guard: self.guard()?,
+            held_expires_after: self.span("deprovision.held_expires_after")?,
             journal_max_age: self.span("journal.max_age")?,
             journal_max_bytes: self.number("journal.max_bytes")?,
             parked_ttl: self.span("dead.parked_ttl")?,

@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use super::document::{example, schema};
 use super::keys::{KEYS, Kind};
 use super::{Auth, Config};
+use crate::core::guard::Limits;
 
 const SMALLEST: &str = "[target]\nname = \"t\"\nbase_url = \"https://scim.example.com/v2\"\n";
 
@@ -371,6 +372,34 @@ fn the_ladder_rises_and_has_an_end() {
     refused(delays("[\"1ms\"]"), "retry.delays", "from 10ms");
     let many: Vec<String> = (1..=33).map(|seconds| format!("{seconds}s")).collect();
     refused(delays(&format!("{many:?}")), "retry.delays", "at most 32");
+}
+
+#[test]
+fn the_guard_has_limits_or_is_off() {
+    let guard = |text: &str| with(&format!("[deprovision]\nguard = {text}\n")).map(|config| config.guard);
+    assert_eq!(with("").unwrap().guard, Some(Limits::default()));
+    assert_eq!(guard("false"), Ok(None));
+    let some = Limits { max_per_hour: 5, max_percent: 50, ..Limits::default() };
+    assert_eq!(guard("{ max_per_hour = 5, max_percent = 50 }"), Ok(Some(some)));
+    let section = with("[deprovision.guard]\nmax_per_hour = 5\nmax_percent = 50\n").unwrap();
+    assert_eq!(section.guard, Some(some));
+    let text = "{ max_per_hour = 5, max_percent = 50 }";
+    assert_eq!(overridden("SCIM_RELAY__DEPROVISION__GUARD", text).unwrap().guard, Some(some));
+    assert_eq!(overridden("SCIM_RELAY__DEPROVISION__GUARD", "false").unwrap().guard, None);
+}
+
+#[test]
+fn limits_of_the_guard_that_are_none_are_refused_with_their_names() {
+    for (text, what) in [
+        ("true", "must be false, or a table"),
+        ("200", "must be false, or a table"),
+        ("{ max_per_week = 1 }", "has no `max_per_week`: it knows max_per_hour, max_per_day"),
+        ("{ max_percent = 101 }", "`max_percent` is 101, must be a whole number from 0 to 100"),
+        ("{ max_per_hour = \"all\" }", "`max_per_hour` must be a whole number"),
+    ] {
+        refused(with(&format!("[deprovision]\nguard = {text}\n")), "deprovision.guard", what);
+        refused(overridden("SCIM_RELAY__DEPROVISION__GUARD", text), "deprovision.guard", what);
+    }
 }
 
 #[test]

@@ -8,7 +8,12 @@ use toml::Value;
 use url::Url;
 
 use super::keys::Kind;
+use crate::core::guard::Limits;
 
+/// Most resources in a limit of the guard.
+pub(super) const MOST_RESOURCES: u64 = 1_000_000_000;
+/// The limits of the guard.
+const GUARD_KEYS: &str = "max_per_hour, max_per_day, max_percent, min_resources";
 /// Most rungs of the retry ladder.
 pub(super) const MAX_DELAYS: usize = 32;
 
@@ -31,6 +36,8 @@ pub enum Parsed {
     Texts(Vec<String>),
     /// A secret, loaded.
     Secret(SecretString),
+    /// Limits of the guard; none: there is no guard.
+    Guard(Option<Limits>),
 }
 
 /// Where secrets come from.
@@ -75,6 +82,9 @@ pub fn parse(kind: Kind, value: &Value, sources: &Sources<'_>) -> Result<Parsed,
         }
         (Kind::Choice(choices), _) => Err(format!("must be one of {}", choices.join(", "))),
         (Kind::Secret, value) => secret(value, sources),
+        (Kind::Guard, Value::Boolean(false)) => Ok(Parsed::Guard(None)),
+        (Kind::Guard, Value::Table(table)) => guard(table).map(|limits| Parsed::Guard(Some(limits))),
+        (Kind::Guard, _) => Err("must be false, or a table such as { max_per_hour = 200 }".into()),
     }
 }
 
@@ -87,7 +97,7 @@ pub fn parse_text(kind: Kind, text: &str, sources: &Sources<'_>) -> Result<Parse
     let parsed = value.as_ref().map(|value| parse(kind, value, sources));
     match (kind, value, parsed) {
         (_, _, Some(Ok(parsed))) => Ok(parsed),
-        (Kind::Secret, Some(Value::Table(_)), Some(Err(what))) => Err(what),
+        (Kind::Secret | Kind::Guard, Some(Value::Table(_)), Some(Err(what))) => Err(what),
         (Kind::Secret, ..) if text.trim_start().starts_with('{') => Err(SECRET_FORM.to_owned()),
         // it comes from the environment, which is one of the two places where secrets may come from
         (Kind::Secret, ..) => not_empty(text),
@@ -197,6 +207,28 @@ fn delays(items: &[Value]) -> Result<Parsed, String> {
         false => Ok(Parsed::Durations(delays)),
         true => Err("must hold at least one delay".into()),
     }
+}
+
+/// Limits that are not named have their defaults.
+fn guard(table: &toml::Table) -> Result<Limits, String> {
+    let mut limits = Limits::default();
+    for (name, value) in table {
+        let (limit, most) = match name.as_str() {
+            "max_per_hour" => (&mut limits.max_per_hour, MOST_RESOURCES),
+            "max_per_day" => (&mut limits.max_per_day, MOST_RESOURCES),
+            "max_percent" => (&mut limits.max_percent, 100),
+            "min_resources" => (&mut limits.min_resources, MOST_RESOURCES),
+            _ => return Err(format!("has no `{name}`: it knows {GUARD_KEYS}")),
+        };
+        let Value::Integer(number) = value else {
+            return Err(format!("`{name}` must be a whole number from 0 to {most}"));
+        };
+        match whole(*number, 0, most).map_err(|what| format!("`{name}` {what}"))? {
+            Parsed::Number(number) => *limit = number,
+            _ => return Err(format!("`{name}` must be a whole number from 0 to {most}")),
+        }
+    }
+    Ok(limits)
 }
 
 fn texts(items: &[Value]) -> Result<Parsed, String> {

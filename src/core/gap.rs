@@ -161,15 +161,10 @@ pub fn wants_only_inactive(record: &Record) -> bool {
     record.desired.active() == Some(false) && live.all(|(path, _)| path.attribute == ACTIVE)
 }
 
-fn is_inactive(record: &Record) -> bool {
-    let inactive = Fingerprint::of(&Value::Bool(false));
-    record.applied.as_ref().and_then(|applied| applied.leaves.get(&Path::core(ACTIVE))) == Some(&inactive)
-}
-
 fn gap_of_deleted(key: &ResourceKey, record: &Record, rules: &Rules, seen: Seen<'_>) -> Gap {
     let write = match rules.deprovisioning(key.kind) {
         Deprovisioning::Keep => return Gap::None(Changes::default()),
-        Deprovisioning::Deactivate if is_inactive(record) => return Gap::None(Changes::default()),
+        Deprovisioning::Deactivate if record.is_inactive() => return Gap::None(Changes::default()),
         Deprovisioning::Deactivate => Gap::Deactivate,
         Deprovisioning::Delete => Gap::Delete,
     };
@@ -196,7 +191,7 @@ fn gap_of_known(
     if record.applied.is_none() && seen.live.is_none() {
         return Gap::Read;
     }
-    if key.kind == ResourceType::User && record.desired.active() == Some(false) && !is_inactive(record) {
+    if key.kind == ResourceType::User && record.desired.active() == Some(false) && !record.is_inactive() {
         return fenced(record, rules, seen, Gap::Deactivate);
     }
     match changes(key, record, seen, references) {
@@ -416,7 +411,7 @@ pub fn member_changes(
         }
         let settled = maybe.is_none() && !entry.is_unnamed(record.incarnation);
         match (wanted, references.get(value)) {
-            _ if record.is_withheld_member(entry) => changes.clean.push(value.clone()),
+            _ if record.is_withheld_member(entry) || record.stays(entry) => changes.clean.push(value.clone()),
             (false, _) if there.is_empty() => changes.clean.push(value.clone()),
             (false, _) => changes.remove.extend(there.into_iter().map(|id| (value.clone(), id.clone()))),
             (true, Some(Reference::Id(id))) if applied == Some(id) && settled => {

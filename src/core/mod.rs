@@ -9,6 +9,7 @@ pub mod disposition;
 pub mod fate;
 pub mod foresee;
 pub mod gap;
+pub mod guard;
 pub mod health;
 pub mod implied;
 pub mod letter;

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::applied::Applied;
+use super::applied::{Applied, Fingerprint};
 use super::change::{Change, MemberRegister};
-use super::desired::{Desired, Merged};
+use super::desired::{Desired, Merged, Presence, is_members};
 use super::letter::Class;
 use super::mark::Mark;
 use super::operation::Method;
@@ -160,9 +161,9 @@ pub struct Intake {
 impl Record {
     /// Merges a change; `entries` are the ledger entries of the members that it names.
     pub fn merge(&mut self, change: &Change, entries: &BTreeMap<String, MemberEntry>) -> Intake {
-        let floor = self.desired.member_floor().cloned();
+        let floor = self.floor_in_force().cloned();
         let mut merged = self.desired.merge(&change.delta, change.origin, change.round);
-        if change.key.kind == ResourceType::Group && self.desired.member_floor() != floor.as_ref() {
+        if change.key.kind == ResourceType::Group && self.floor_in_force() != floor.as_ref() {
             self.scan_members = true;
         }
         let mut members = Vec::new();
@@ -230,9 +231,26 @@ impl Record {
         self.desired.member_floor().is_some_and(|floor| entry.revision < *floor)
     }
 
+    /// The floor of the ledger that moves anybody: a `delete` that is dead or held takes nobody out, unless the group came
+    /// back since.
+    fn floor_in_force(&self) -> Option<&Revision> {
+        let deletes = self.desired.deleted().is_none_or(|deleted| deleted.mark.is_wanted());
+        if deletes || self.desired.presence() == Presence::Alive {
+            return self.desired.member_floor();
+        }
+        let whole = self.desired.registers().find(|(path, _)| is_members(path) && path.is_root());
+        whole.map(|(_, held)| &held.revision)
+    }
+
+    /// True if this member stays as it is at the target: all that hides it is a `delete` that is dead or held.
+    pub fn stays(&self, entry: &MemberEntry) -> bool {
+        let hidden = |floor: Option<&Revision>| floor.is_some_and(|floor| entry.revision < *floor);
+        hidden(self.desired.member_floor()) && !hidden(self.floor_in_force())
+    }
+
     /// True if the flush has to look at this ledger entry.
     pub fn is_dirty(&self, entry: &MemberEntry) -> bool {
-        if self.is_withheld_member(entry) {
+        if self.is_withheld_member(entry) || self.stays(entry) {
             return false;
         }
         let (applied, maybe) = entry.written(self.incarnation);
@@ -274,6 +292,18 @@ impl Record {
         self.trouble = None;
         self.waiting = None;
         self.one_by_one = false;
+    }
+
+    /// True if the target has it, and it is active there as far as is known.
+    pub fn is_active(&self) -> bool {
+        self.id.is_some() && !self.is_inactive()
+    }
+
+    /// True if the target has it as inactive.
+    pub fn is_inactive(&self) -> bool {
+        let inactive = Fingerprint::of(&Value::Bool(false));
+        let leaf = self.applied.as_ref().and_then(|applied| applied.leaves.get(&Path::core("active")));
+        leaf == Some(&inactive)
     }
 
     /// The attempts so far.

@@ -379,6 +379,16 @@ pub fn words(record: &Record, intent: &Delta) -> Words {
     Words { attributes, members, put, deleted }
 }
 
+/// The words that an intent names, whatever the record knows.
+pub fn named(intent: &Delta) -> Words {
+    Words {
+        attributes: intent.attributes.iter().map(|r| (r.path.clone(), r.revision.clone())).collect(),
+        members: intent.members.iter().map(|m| (m.value.clone(), m.revision.clone())).collect(),
+        put: intent.lifecycle.put.clone(),
+        deleted: intent.lifecycle.deleted.clone(),
+    }
+}
+
 /// How often what this intent carries was replayed.
 pub fn round(record: &Record, entries: &Entries) -> u32 {
     let members = entries.values().map(|entry| entry.mark.round);

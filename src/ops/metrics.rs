@@ -21,6 +21,10 @@ const COUNTERS: &[(&str, &str)] = &[
     ("scim_relay_requests_total", "requests to the target by kind and status"),
     ("scim_relay_retries_total", "letters put on the retry ladder, by class"),
     ("scim_relay_dead_letters_total", "dead letters written, by class"),
+    (
+        "scim_relay_guard_trips_total",
+        "how often the guard began to hold deprovisionings, once per hour and type",
+    ),
 ];
 
 /// Installs the recorder; the handle renders the page.
@@ -51,6 +55,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     );
     metrics::describe_gauge!("scim_relay_circuit_state", "0 closed, 1 half-open, 2 open");
     metrics::describe_gauge!("scim_relay_dead_letters", "letters in the dead letter queue");
+    metrics::describe_gauge!("scim_relay_held_changes", "deprovisionings that wait for an operator");
     metrics::describe_gauge!(
         "scim_relay_retry_waiting",
         "letters on the retry ladder, as far as the broker tells"
@@ -61,6 +66,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
 
 /// Counters whose labels are known show themselves before they first count: a rate needs a beginning.
 fn begin_at_zero() {
+    metrics::counter!("scim_relay_guard_trips_total").absolute(0);
     metrics::counter!("scim_relay_operations_suppressed_total").absolute(0);
     for format in ["cloudevents", "ignored", "undecodable"] {
         metrics::counter!("scim_relay_events_received_total", "format" => format).absolute(0);

@@ -72,7 +72,7 @@ impl Status {
         let age = |lane: Lane| backlog.oldest.get(&lane).map_or(0.0, |at| now.since(*at).as_secs_f64());
         let names = Names::new(target);
         let mut queues = BTreeMap::new();
-        for queue in ["work", "urgent", "dead", "parked", "unrouted"] {
+        for queue in ["work", "urgent", "dead", "held", "parked", "unrouted"] {
             queues.insert(queue.to_owned(), inspector.ready(&names.of(queue)).await?);
         }
         let mut waiting = 0;

@@ -14,7 +14,7 @@ use super::ports::{
     Clock, Consumer, Delivery, Header, Load, Loaded, PublishError, Publisher, Reschedule, Source, Store,
     StoreError, Swap, Swapped,
 };
-use super::schedule::after_merge;
+use super::schedule::{after_approval, after_merge};
 use super::settings::Settings;
 use crate::core::change::{Change, Delta};
 use crate::core::desired::Merged;
@@ -22,7 +22,7 @@ use crate::core::record::{Record, Trouble};
 use crate::core::resource::ResourceKey;
 use crate::core::schedule::Millis;
 use crate::core::settle;
-use crate::decode::verdict::Verdict;
+use crate::decode::verdict::{Kind, Verdict};
 use crate::decode::{Decoded, Input, Limits, Refusal, decode};
 
 /// Most deliveries merged at once.
@@ -298,9 +298,13 @@ impl<S: Store, P: Publisher> Intake<S, P> {
             if record == before && entries == entries_before {
                 return Ok(());
             }
+            let approved = verdict.kind == Kind::Approved;
+            let due = approved && after_approval(&key, &mut record, self.clock.now());
             let members = entries.into_iter().map(|(value, entry)| (value, Some(entry))).collect();
-            let swap = Swap { key, expected: version, record, members, reschedule: Reschedule::Keep };
+            let reschedule = if due { Reschedule::AsRecord } else { Reschedule::Keep };
+            let swap = Swap { key, expected: version, record, members, reschedule };
             if self.store.swap(vec![swap]).await?.pop() != Some(Swapped::Conflict) {
+                self.wake.notify_one();
                 return Ok(());
             }
         }

@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use super::head::Head;
 use super::ports::{Clock, Header, LetterIndex, Message, PublishError, Publisher, Shelf};
 use super::settings::Routes;
-use crate::core::change::{Delta, Origin};
+use crate::core::change::{Change, Delta, Origin};
+use crate::core::desired::Words;
 use crate::core::letter::Class;
 use crate::core::operation::Method;
 use crate::core::record::Record;
@@ -141,6 +142,17 @@ impl<P: Publisher> Letters<P> {
         self.verdict(case, verdict::Kind::Dead).await
     }
 
+    /// Hands a case over to the operators, then says so in the journal.
+    pub async fn hold(&self, case: &Case<'_>) -> Result<(), PublishError> {
+        for (routing_key, body) in self.bodies(case, Origin::Approve) {
+            let mut message = self.letter(case, &routing_key, body);
+            message.exchange = self.routes.out.clone();
+            message.routing_key = self.routes.held.clone();
+            self.publisher.publish(message).await?;
+        }
+        self.verdict(case, verdict::Kind::Held).await
+    }
+
     /// Publishes a dead letter, then notes it in the index. That is a convenience: where it fails, tools rebuild it.
     async fn bury(&self, message: Message, class: Class) -> Result<(), PublishError> {
         let head = Head::of(&message);
@@ -158,17 +170,54 @@ impl<P: Publisher> Letters<P> {
 
     /// Says in the journal what was decided about the words of a case.
     async fn verdict(&self, case: &Case<'_>, kind: verdict::Kind) -> Result<(), PublishError> {
+        self.decided(case.key, kind, &settle::words(case.record, case.intent), case.round).await
+    }
+
+    /// Says in the journal what was decided about these words.
+    pub(super) async fn decided(
+        &self,
+        key: &ResourceKey,
+        kind: verdict::Kind,
+        words: &Words,
+        round: u32,
+    ) -> Result<(), PublishError> {
         let now = self.clock.now();
-        let words = settle::words(case.record, case.intent);
-        let (routing_key, body) = verdict::encode(case.key, kind, &words, &self.target, now, self.ids);
+        let (routing_key, body) = verdict::encode(key, kind, words, &self.target, now, self.ids);
+        self.enter(routing_key, body, now, round).await
+    }
+
+    /// Says again what a letter carries, by `origin`: it enters as if it came from a publisher.
+    pub(super) async fn say_again(
+        &self,
+        change: &Change,
+        origin: Origin,
+        round: u32,
+    ) -> Result<(), PublishError> {
+        let Change { key, delta, first_seen, .. } = change;
+        let now = self.clock.now();
+        for (routing_key, body) in
+            intent::encode(key, delta, origin, *first_seen, &self.target, now, self.ids)
+        {
+            self.enter(routing_key, body, *first_seen, round).await?;
+        }
+        Ok(())
+    }
+
+    async fn enter(
+        &self,
+        routing_key: String,
+        body: Vec<u8>,
+        timestamp: Millis,
+        round: u32,
+    ) -> Result<(), PublishError> {
         let message = Message {
             exchange: self.routes.intake.clone(),
             routing_key,
             body,
             content_type: Some("application/cloudevents+json".into()),
             message_id: Some((self.ids)()),
-            timestamp: Some(now),
-            headers: BTreeMap::from([("x-relay-replays".to_owned(), Header::Int(case.round.into()))]),
+            timestamp: Some(timestamp),
+            headers: BTreeMap::from([("x-relay-replays".to_owned(), Header::Int(round.into()))]),
             ..Message::default()
         };
         self.publisher.publish(message).await

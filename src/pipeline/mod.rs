@@ -2,6 +2,7 @@
 
 pub mod flush;
 pub mod head;
+pub mod held;
 pub mod intake;
 pub mod letters;
 pub mod operator;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::core::gap::Deprovisioning;
+use crate::core::guard::Limits;
 use crate::core::resource::ResourceKey;
 use crate::core::retry::Ladder;
 
@@ -68,6 +69,8 @@ pub struct Settings {
     pub user: Deprovisioning,
     /// What a `delete` of a group does.
     pub group: Deprovisioning,
+    /// The guard against mass deprovisioning; none: nothing is asked.
+    pub guard: Option<Limits>,
     /// After an unknown outcome, read again this much later.
     pub late_window: Duration,
     /// Where letters go.
@@ -83,6 +86,8 @@ pub struct Routes {
     pub out: String,
     /// The key of the dead letter queue on `out`.
     pub dead: String,
+    /// The key of the queue on `out` whose letters wait for an operator.
+    pub held: String,
     /// The keys of the rungs on `out`, one per delay.
     pub rungs: Vec<String>,
 }

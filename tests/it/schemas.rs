@@ -379,6 +379,7 @@ fn declared() -> std::collections::BTreeSet<String> {
         journal_max_age: Duration::from_secs(1),
         journal_max_bytes: 1,
         parked_ttl: Duration::from_secs(1),
+        held_expires_after: Duration::from_secs(1),
     };
     let named = options.objects().into_iter().filter_map(|object| match object {
         Object::Exchange { name, .. } | Object::Queue { name, .. } => Some(name),

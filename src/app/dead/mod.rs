@@ -11,7 +11,7 @@ mod outcome;
 mod plan;
 mod reading;
 mod replay;
-mod selection;
+pub(super) mod selection;
 mod shelve;
 
 use std::path::Path;

@@ -12,21 +12,21 @@ use crate::pipeline::head::Head;
 
 /// A parsed selection.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Selection {
-    pub(super) ids: BTreeSet<String>,
+pub(in crate::app) struct Selection {
+    pub(in crate::app) ids: BTreeSet<String>,
     classes: BTreeSet<String>,
     statuses: BTreeSet<u16>,
     resource: Option<String>,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     fingerprints: BTreeSet<String>,
-    pub(super) limit: Option<usize>,
+    pub(in crate::app) limit: Option<usize>,
     all: bool,
 }
 
 impl Selection {
     /// Parses what was asked for.
-    pub(super) fn parse(select: &Select, now: Millis) -> Result<Self, Failure> {
+    pub(in crate::app) fn parse(select: &Select, now: Millis) -> Result<Self, Failure> {
         let when = |text: &Option<String>| text.as_deref().map(|text| time(text, now)).transpose();
         Ok(Self {
             ids: select.ids.iter().cloned().collect(),
@@ -42,7 +42,7 @@ impl Selection {
     }
 
     /// An error unless somebody said which letters: what changes something is not done to all of them by omission.
-    pub(super) fn must_choose(&self) -> Result<(), Failure> {
+    pub(in crate::app) fn must_choose(&self) -> Result<(), Failure> {
         let filtered = !self.classes.is_empty()
             || !self.statuses.is_empty()
             || !self.fingerprints.is_empty()
@@ -56,7 +56,7 @@ impl Selection {
     }
 
     /// True if a letter is meant, `limit` apart.
-    pub(super) fn has(&self, head: &Head) -> bool {
+    pub(in crate::app) fn has(&self, head: &Head) -> bool {
         let any = |set: &BTreeSet<String>, value: Option<&str>| {
             set.is_empty() || value.is_some_and(|value| set.contains(value))
         };
@@ -82,7 +82,7 @@ impl Selection {
     }
 
     /// In words, for the audit record.
-    pub(super) fn describe(&self) -> String {
+    pub(in crate::app) fn describe(&self) -> String {
         let mut words = Vec::new();
         let mut list = |name: &str, values: Vec<String>| {
             words.extend(values.into_iter().map(|value| format!("{name}={value}")));

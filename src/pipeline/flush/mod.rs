@@ -4,6 +4,7 @@ mod batch;
 mod commit;
 mod conditions;
 pub mod explain;
+mod guard;
 mod in_flight;
 mod lookup;
 mod reason;
@@ -85,6 +86,8 @@ struct Learnt {
     absent: BTreeMap<String, Millis>,
     /// Resources that this process is working on.
     in_flight: InFlight,
+    /// When the guard was last said to have tripped.
+    tripped: BTreeMap<ResourceType, Millis>,
 }
 
 /// The flush of one process.

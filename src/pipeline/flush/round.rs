@@ -42,6 +42,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             items.retain(|key, item| key.kind != kind || of_kind.insert(key.clone(), item.clone()).is_some());
             let references = self.resolve(&of_kind, &in_batch).await?;
             let ready = self.learn(&mut of_kind, &references, claimed.len()).await?;
+            let ready = self.guarded(&mut of_kind, ready).await?;
             let begun = self.begin(of_kind, ready).await?;
             in_batch.extend(self.created_in_batch(&begun));
             claimed.extend(begun);

@@ -1,6 +1,7 @@
 //! What the pipeline needs from the world: a store, a target, a broker. Two real implementations of each.
 
 mod broker;
+mod guard;
 mod shelf;
 mod store;
 mod switch;
@@ -11,6 +12,7 @@ use std::fmt;
 use crate::core::schedule::Millis;
 
 pub use broker::*;
+pub use guard::*;
 pub use shelf::*;
 pub use store::*;
 pub use switch::*;

@@ -121,7 +121,7 @@ pub struct Backlog {
 pub type LedgerPage = (Vec<(String, MemberEntry)>, Option<u64>);
 
 /// State that is quick to rebuild. All writes are idempotent when executed twice.
-pub trait Store: super::Switch {
+pub trait Store: super::Switch + super::Guard {
     /// Loads records, in the order asked.
     fn load(&self, what: &[Load]) -> impl Future<Output = Result<Vec<Loaded>, StoreError>> + Send;
 

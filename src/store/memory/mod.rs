@@ -1,5 +1,6 @@
 //! The store's contract in memory: for tests, the simulation and `demo`. Nothing outlives the process.
 
+mod guard;
 mod letters;
 mod switch;
 
@@ -7,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::core::guard::Places;
 use crate::core::record::{MemberEntry, Record};
 use crate::core::resource::{ResourceKey, ResourceType, TargetId};
 use crate::core::schedule::{Due, Lane, Millis};
@@ -34,6 +36,8 @@ struct State {
     leases: BTreeMap<String, Millis>,
     notes: BTreeMap<String, String>,
     switch: switch::SwitchState,
+    places: BTreeMap<ResourceType, Places>,
+    active: BTreeMap<ResourceType, BTreeSet<ResourceKey>>,
     shelves: letters::Shelves,
 }
 
@@ -96,6 +100,8 @@ impl State {
                 self.due.insert(swap.key.clone(), due);
             }
         }
+        let active = held.record.is_active();
+        self.count_active(&swap.key, active);
         let dependents = self.dependents.get(&swap.key).filter(|_| new_id);
         Swapped::Done { version, dependents: dependents.into_iter().flatten().cloned().collect() }
     }

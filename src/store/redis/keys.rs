@@ -84,6 +84,16 @@ impl Keys {
         self.in_bucket(bucket, "all")
     }
 
+    /// How many resources of a type in a bucket are active at the target.
+    pub(super) fn active(&self, bucket: u8, kind: ResourceType) -> String {
+        self.in_bucket(bucket, &format!("active:{kind}"))
+    }
+
+    /// The guard's places of a type: resources by the time at which they took one.
+    pub(super) fn places(&self, kind: ResourceType) -> String {
+        self.in_bucket(0, &format!("guard:{kind}"))
+    }
+
     /// The switch that all replicas share.
     pub(super) fn circuit(&self) -> String {
         self.in_bucket(0, "circuit")

@@ -1,6 +1,7 @@
 //! The store in Redis. A record is an opaque JSON text with a version; every change is load, pure function, swap.
 
 mod connection;
+mod guard;
 mod info;
 mod keys;
 mod letters;

@@ -115,7 +115,8 @@ impl RedisStore {
     }
 }
 
+/// A score as a time.
 #[expect(clippy::cast_possible_truncation, reason = "scores are whole milliseconds below 2^53")]
-fn millis(score: f64) -> Millis {
+pub(super) fn millis(score: f64) -> Millis {
     Millis(score as i64)
 }

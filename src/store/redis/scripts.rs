@@ -21,6 +21,7 @@ pub(super) struct Scripts {
     pub(super) disown: Script,
     pub(super) trip: Script,
     pub(super) probe: Script,
+    pub(super) admit: Script,
 }
 
 impl Scripts {
@@ -35,6 +36,7 @@ impl Scripts {
             disown: Script::new(include_str!("scripts/disown.lua")),
             trip: Script::new(include_str!("scripts/trip.lua")),
             probe: Script::new(include_str!("scripts/probe.lua")),
+            admit: Script::new(include_str!("scripts/admit.lua")),
         }
     }
 }
@@ -89,6 +91,7 @@ impl Call {
             name,
             lane.to_string(),
             at.to_string(),
+            u8::from(swap.record.is_active()).to_string(),
         ];
         for (value, entry) in &swap.members {
             let dirty = entry.as_ref().is_some_and(|entry| entry.dirty);
@@ -96,7 +99,9 @@ impl Call {
             args.push(entry.as_ref().map(serde_json::to_string).transpose()?.unwrap_or_default());
             args.push(if dirty { "1" } else { "0" }.to_owned());
         }
-        Ok(Self { keys: with_lanes(keys, &swap.key, &parts), args })
+        let mut all = with_lanes(keys, &swap.key, &parts);
+        all.push(keys.active(Keys::bucket_of(&swap.key.to_string()), swap.key.kind));
+        Ok(Self { keys: all, args })
     }
 
     /// `touch.lua`; `member`: empty for none.

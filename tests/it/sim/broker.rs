@@ -44,6 +44,7 @@ struct State {
     /// Messages that wait on a rung.
     on_rungs: usize,
     dead: Vec<Message>,
+    held: Vec<Message>,
     retries: Vec<Message>,
     disorder: Disorder,
     unroutable: Vec<String>,
@@ -67,6 +68,7 @@ pub fn routes(rungs: usize) -> Routes {
         intake: "intake".into(),
         out: "out".into(),
         dead: "dead".into(),
+        held: "held".into(),
         rungs: (0..rungs).map(|rung| format!("rung-{rung}")).collect(),
     }
 }
@@ -89,6 +91,11 @@ impl SimBroker {
     /// Dead letters, in order.
     pub fn dead(&self) -> Vec<Message> {
         self.state().dead.clone()
+    }
+
+    /// Letters that wait for an operator, in order.
+    pub fn held(&self) -> Vec<Message> {
+        self.state().held.clone()
     }
 
     /// Letters that went to a rung, in order.
@@ -136,6 +143,10 @@ impl SimBroker {
         let mut state = self.state();
         if message.routing_key == "dead" {
             state.dead.push(message);
+            return;
+        }
+        if message.routing_key == "held" {
+            state.held.push(message);
             return;
         }
         let rung = match message.headers.get("BCC") {

@@ -53,6 +53,8 @@ struct No(u16, &'static str);
 pub struct Directory {
     pub habits: Habits,
     stored: BTreeMap<String, Stored>,
+    /// Ids by type, attribute and value: a company of ten thousand is not searched through for each write.
+    index: BTreeSet<(ResourceType, &'static str, String, String)>,
     ids: u64,
     versions: u64,
     /// What a provider saw that no promise allows.
@@ -61,7 +63,14 @@ pub struct Directory {
 
 impl Directory {
     pub fn new(habits: Habits) -> Self {
-        Self { habits, stored: BTreeMap::new(), ids: 0, versions: 0, violations: Vec::new() }
+        Self {
+            habits,
+            stored: BTreeMap::new(),
+            index: BTreeSet::new(),
+            ids: 0,
+            versions: 0,
+            violations: Vec::new(),
+        }
     }
 
     pub fn all(&self, kind: ResourceType) -> impl Iterator<Item = (&String, &Stored)> {
@@ -73,7 +82,22 @@ impl Directory {
     }
 
     pub fn with_external_id(&self, kind: ResourceType, external_id: &str) -> Vec<(&String, &Stored)> {
-        self.all(kind).filter(|(_, stored)| stored.text("externalId") == Some(external_id)).collect()
+        let ids = self.indexed(kind, "externalId", external_id);
+        ids.filter_map(|id| self.stored.get_key_value(id)).collect()
+    }
+
+    fn indexed<'a>(
+        &'a self,
+        kind: ResourceType,
+        attribute: &'static str,
+        value: &str,
+    ) -> impl Iterator<Item = &'a String> + use<'a> {
+        let from = (kind, attribute, value.to_owned(), String::new());
+        let value = value.to_owned();
+        let of_value = move |(k, a, v, _): &&(ResourceType, &'static str, String, String)| {
+            (*k, *a, v.as_str()) == (kind, attribute, value.as_str())
+        };
+        self.index.range(from..).take_while(of_value).map(|(.., id)| id)
     }
 
     /// The resource as it is answered.
@@ -171,11 +195,9 @@ impl Directory {
         body: &Map<String, Value>,
         own: Option<&str>,
     ) -> Result<(), No> {
-        let name = body.get("userName").and_then(Value::as_str).map(str::to_lowercase);
-        let taken = |(id, stored): (&String, &Stored)| {
-            Some(id.as_str()) != own && stored.text("userName").map(str::to_lowercase) == name
-        };
-        match kind == ResourceType::User && name.is_some() && self.all(kind).any(taken) {
+        let Some(name) = body.get("userName").and_then(Value::as_str) else { return Ok(()) };
+        let mut holders = self.indexed(kind, "userName", &name.to_lowercase());
+        match kind == ResourceType::User && holders.any(|id| Some(id.as_str()) != own) {
             true => Err(No(409, "uniqueness")),
             false => Ok(()),
         }
@@ -214,13 +236,24 @@ impl Directory {
 
     fn store(&mut self, id: String, kind: ResourceType, body: Map<String, Value>) {
         self.versions += 1;
-        let version = self.versions;
-        self.stored.insert(id, Stored { kind, body, version });
+        let stored = Stored { kind, body, version: self.versions };
+        let new = entries(&id, &stored);
+        if let Some(old) = self.stored.insert(id.clone(), stored) {
+            self.forget(&id, &old);
+        }
+        self.index.extend(new);
+    }
+
+    fn forget(&mut self, id: &str, old: &Stored) {
+        for entry in entries(id, old) {
+            self.index.remove(&entry);
+        }
     }
 
     /// Removes a resource.
     pub fn remove(&mut self, id: &str) -> Option<Stored> {
         let removed = self.stored.remove(id)?;
+        self.forget(id, &removed);
         if self.habits.cascade && removed.kind == ResourceType::User {
             let groups: Vec<String> = self.all(ResourceType::Group).map(|(id, _)| id.clone()).collect();
             for group in groups {
@@ -231,6 +264,14 @@ impl Directory {
         }
         Some(removed)
     }
+}
+
+/// A resource's entries in the index: user names compare in any case.
+fn entries(id: &str, stored: &Stored) -> Vec<(ResourceType, &'static str, String, String)> {
+    let external_id = stored.text("externalId").map(|value| ("externalId", value.to_owned()));
+    let name = stored.text("userName").map(|value| ("userName", value.to_lowercase()));
+    let values = external_id.into_iter().chain(name);
+    values.map(|(attribute, value)| (stored.kind, attribute, value, id.to_owned())).collect()
 }
 
 /// The number at the end of `title-17`.

@@ -8,6 +8,7 @@ mod directory;
 mod events;
 mod examples;
 mod faults;
+mod guard;
 mod letters;
 mod model;
 mod properties;

@@ -8,11 +8,12 @@ use tokio::time::sleep;
 
 use scim_relay::core::circuit::Circuit;
 use scim_relay::core::disposition::Trouble;
+use scim_relay::core::guard::{Admission, Limits};
 use scim_relay::core::record::MemberEntry;
 use scim_relay::core::resource::{ResourceKey, ResourceType, TargetId};
 use scim_relay::core::schedule::{Due, Lane, Millis};
 use scim_relay::pipeline::ports::{
-    Backlog, Load, Loaded, Owner, Place, Store, StoreError, Swap, Swapped, Switch,
+    Backlog, Guard, Load, Loaded, Owner, Place, Store, StoreError, Swap, Swapped, Switch,
 };
 use scim_relay::store::memory::MemoryStore;
 
@@ -173,6 +174,18 @@ impl Store for SimStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         call!(self, self.memory.ping())
+    }
+}
+
+impl Guard for SimStore {
+    async fn admit(
+        &self,
+        kind: ResourceType,
+        keys: &[ResourceKey],
+        limits: &Limits,
+        now: Millis,
+    ) -> Result<Vec<Admission>, StoreError> {
+        call!(self, self.memory.admit(kind, keys, limits, now))
     }
 }
 

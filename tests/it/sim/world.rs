@@ -70,6 +70,7 @@ pub fn settings() -> Settings {
         ladder: Ladder { delays: DELAYS.to_vec(), max_attempts: 5 },
         user: Deprovisioning::Deactivate,
         group: Deprovisioning::Delete,
+        guard: None,
         late_window: LATE_WINDOW,
         routes: routes(DELAYS.len()),
     }
