@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::core::schedule::Lane;
 
 /// Relays directory change events from RabbitMQ into a SCIM service provider.
 #[derive(Debug, Parser)]
@@ -28,6 +30,10 @@ pub enum Command {
     },
     /// One screen: what is pending, what waits, what is dead.
     Status(Json),
+    /// Stop sending, over all replicas. Intake goes on.
+    Pause(SwitchOptions),
+    /// Start sending again.
+    Resume(SwitchOptions),
     /// The objects in RabbitMQ.
     Topology {
         /// What to do with them.
@@ -49,6 +55,41 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// What is stopped or started.
+#[derive(Clone, Debug, Args)]
+pub struct SwitchOptions {
+    /// Only this lane.
+    #[arg(long, value_enum)]
+    pub lane: Option<LaneName>,
+    /// Why, for the audit record.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// A lane, as it is named on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LaneName {
+    /// Deletes, and `active` from true to false.
+    Deprovision,
+    /// Resources that are not at the target yet.
+    Create,
+    /// Any other change of attributes.
+    Update,
+    /// Only memberships.
+    Members,
+}
+
+impl From<LaneName> for Lane {
+    fn from(name: LaneName) -> Self {
+        match name {
+            LaneName::Deprovision => Lane::Deprovision,
+            LaneName::Create => Lane::Create,
+            LaneName::Update => Lane::Update,
+            LaneName::Members => Lane::Members,
+        }
+    }
 }
 
 /// How a listing is printed.

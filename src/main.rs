@@ -14,6 +14,8 @@ async fn main() -> ExitCode {
         Command::Run => app::run(config).await,
         Command::Publish { file } => app::publish(config, &file).await,
         Command::Status(json) => app::status(config, json).await,
+        Command::Pause(options) => app::pause(config, options).await,
+        Command::Resume(options) => app::resume(config, options).await,
         Command::Topology { action } => app::topology(config, action).await,
         Command::Check(json) => app::check(config, json).await,
         Command::Config { what: ConfigWhat::Schema } => app::config_schema(),

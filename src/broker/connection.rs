@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
-use rand::Rng;
+use tokio::time::Instant;
 use url::Url;
 
 /// Seconds between heartbeats: a dead peer is noticed after two of them.
@@ -43,6 +44,13 @@ pub struct BrokerError {
     pub what: String,
     /// Why it failed.
     pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl BrokerError {
+    /// True if the broker was reached, and something does not exist there.
+    pub fn is_not_found(&self) -> bool {
+        self.source.downcast_ref().is_some_and(is_not_found)
+    }
 }
 
 impl BrokerOptions {
@@ -95,17 +103,22 @@ impl BrokerOptions {
     }
 }
 
-/// Waits between attempts: doubling, with full jitter.
-#[derive(Debug, Default)]
-pub(super) struct Backoff(u32);
+/// True for the broker's answer that a queue or exchange does not exist.
+pub(super) fn is_not_found(error: &lapin::Error) -> bool {
+    // the broker's words, and lapin's name of their number
+    let text = error.to_string();
+    text.contains("NOT_FOUND") || text.contains("NOT-FOUND")
+}
 
-impl Backoff {
-    /// The next wait.
-    pub fn next(&mut self) -> Duration {
-        let (first, longest) = BACKOFF;
-        let most = first.saturating_mul(1 << self.0.min(8)).min(longest);
-        self.0 = self.0.saturating_add(1);
-        let factor: f64 = rand::rng().random_range(0.5..1.0);
-        most.mul_f64(factor)
-    }
+/// Waits between attempts, without end: doubling, with jitter.
+pub(super) fn backoff() -> impl Iterator<Item = Duration> + Send {
+    let (first, longest) = BACKOFF;
+    let builder = ExponentialBuilder::default().with_min_delay(first).with_max_delay(longest);
+    builder.without_max_times().with_jitter().build()
+}
+
+/// The one place of the broker that reads the monotonic clock.
+#[expect(clippy::disallowed_methods, reason = "liveness and publish timeouts are instants of the runtime")]
+pub(super) fn now() -> Instant {
+    Instant::now()
 }

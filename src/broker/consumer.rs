@@ -13,10 +13,10 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::connection::{Backoff, BrokerError, BrokerOptions};
+use super::connection::{BrokerError, BrokerOptions, backoff, now};
 use super::message::{from_wire, short, whole};
 use crate::pipeline::ports::{Consumer, Delivery, SessionEnded, Source};
 
@@ -58,7 +58,7 @@ pub struct AmqpConsumer {
     broker: BrokerOptions,
     options: ConsumerOptions,
     session: Option<Session>,
-    connecting: Option<JoinHandle<Session>>,
+    connecting: JoinSet<Session>,
     sessions: u64,
     consuming: tokio::sync::watch::Sender<bool>,
 }
@@ -76,20 +76,18 @@ impl AmqpConsumer {
         options: ConsumerOptions,
         consuming: tokio::sync::watch::Sender<bool>,
     ) -> Self {
-        Self { broker, options, session: None, connecting: None, sessions: 0, consuming }
+        Self { broker, options, session: None, connecting: JoinSet::new(), sessions: 0, consuming }
     }
 
     /// The session, established in a task of its own: whoever waits for it may stop waiting.
     async fn session(&mut self) -> Result<&mut Session, SessionEnded> {
         if self.session.is_none() {
-            if self.connecting.is_none() {
+            if self.connecting.is_empty() {
                 self.sessions += 1;
                 let (broker, options, number) = (self.broker.clone(), self.options.clone(), self.sessions);
-                self.connecting = Some(tokio::spawn(establish(broker, options, number)));
+                self.connecting.spawn(establish(broker, options, number));
             }
-            if let Some(connecting) = &mut self.connecting {
-                let session = connecting.await;
-                self.connecting = None;
+            if let Some(session) = self.connecting.join_next().await {
                 self.session = Some(session.map_err(|error| SessionEnded(error.to_string()))?);
                 self.consuming.send_replace(true);
             }
@@ -106,7 +104,7 @@ impl AmqpConsumer {
 
 /// Connects and subscribes, until it succeeds.
 async fn establish(broker: BrokerOptions, options: ConsumerOptions, number: u64) -> Session {
-    let mut backoff = Backoff::default();
+    let mut waits = backoff();
     loop {
         match subscribe(&broker, &options, number).await {
             Ok(session) => {
@@ -114,7 +112,7 @@ async fn establish(broker: BrokerOptions, options: ConsumerOptions, number: u64)
                 return session;
             }
             Err(error) => {
-                let wait = backoff.next();
+                let wait = waits.next().unwrap_or(LIVENESS);
                 tracing::warn!(%error, retry_ms = wait.as_millis(), "not consuming");
                 tokio::time::sleep(wait).await;
             }
@@ -130,7 +128,7 @@ async fn subscribe(
     let connection = broker.connect("consume").await?;
     let urgent = queue(broker, &connection, &options.urgent, options.prefetch).await?;
     let work = queue(broker, &connection, &options.work, options.prefetch).await?;
-    Ok(Session { connection, urgent, work, number, checked: Instant::now() })
+    Ok(Session { connection, urgent, work, number, checked: now() })
 }
 
 async fn queue(
@@ -183,7 +181,7 @@ impl Session {
                 Err(_) => return Err("no sign of life".into()),
             }
         }
-        self.checked = Instant::now();
+        self.checked = now();
         Ok(())
     }
 }
@@ -265,9 +263,7 @@ impl Consumer for AmqpConsumer {
     }
 
     async fn close(&mut self) {
-        if let Some(connecting) = self.connecting.take() {
-            connecting.abort();
-        }
+        self.connecting.abort_all();
         let Some(Session { connection, urgent, work, .. }) = self.session.take() else { return };
         self.consuming.send_replace(false);
         for queue in [urgent, work] {

@@ -47,6 +47,8 @@ pub(super) fn from_wire(
     keep("type", properties.kind());
     keep("user-id", properties.user_id());
     keep("app-id", properties.app_id());
+    keep("expiration", properties.expiration());
+    keep("priority", &properties.priority().map(|priority| short(&priority.to_string())));
     let headers = properties.headers().iter().flat_map(|table| table.inner());
     let headers = headers.filter(|(name, _)| !is_broker_set(name.as_str()));
     Message {
@@ -65,23 +67,42 @@ pub(super) fn from_wire(
     }
 }
 
+/// None: a decimal, which no broker stores.
 fn header(value: &AMQPValue) -> Option<Header> {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match value {
-        AMQPValue::LongString(value) => Some(Header::Text(text(value.as_bytes()))),
+        AMQPValue::LongString(value) => Some(text_or_bytes(value.as_bytes())),
         AMQPValue::ShortString(value) => Some(Header::Text(value.as_str().to_owned())),
-        AMQPValue::ByteArray(value) => Some(Header::Text(text(value.as_slice()))),
+        AMQPValue::ByteArray(value) => Some(Header::Bytes(value.as_slice().to_vec())),
         AMQPValue::Boolean(value) => Some(Header::Bool(*value)),
-        AMQPValue::FieldArray(items) => {
-            let texts = items.as_slice().iter().filter_map(|item| match header(item)? {
-                Header::Text(text) => Some(text),
-                Header::Int(number) => Some(number.to_string()),
-                Header::Bool(value) => Some(value.to_string()),
-                Header::List(_) => None,
-            });
-            Some(Header::List(texts.collect()))
+        AMQPValue::FieldArray(items) => Some(list(items.as_slice().iter().filter_map(header).collect())),
+        AMQPValue::FieldTable(table) => {
+            let entries = table.inner().iter();
+            let kept = entries.filter_map(|(name, value)| Some((name.as_str().to_owned(), header(value)?)));
+            Some(Header::Table(kept.collect()))
         }
+        AMQPValue::Float(number) => Some(Header::Real((*number).into())),
+        AMQPValue::Double(number) => Some(Header::Real(*number)),
+        AMQPValue::Timestamp(seconds) => Some(Header::Time(*seconds)),
+        AMQPValue::Void => Some(Header::Nothing),
         other => whole(other).map(Header::Int),
+    }
+}
+
+fn text_or_bytes(bytes: &[u8]) -> Header {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Header::Text(text.to_owned()),
+        Err(_) => Header::Bytes(bytes.to_vec()),
+    }
+}
+
+fn list(items: Vec<Header>) -> Header {
+    let text = |item: &Header| match item {
+        Header::Text(text) => Some(text.clone()),
+        _ => None,
+    };
+    match items.iter().map(text).collect::<Option<Vec<String>>>() {
+        Some(texts) => Header::List(texts),
+        None => Header::Mixed(items),
     }
 }
 
@@ -95,20 +116,24 @@ pub(super) fn whole(value: &AMQPValue) -> Option<i64> {
         AMQPValue::LongInt(n) => Some((*n).into()),
         AMQPValue::LongUInt(n) => Some((*n).into()),
         AMQPValue::LongLongInt(n) => Some(*n),
-        AMQPValue::Timestamp(n) => i64::try_from(*n).ok(),
         _ => None,
     }
 }
 
-/// The properties of a message to publish: persistent. `user-id` is kept as a header: the broker would check it against
-/// the relay's own user.
+/// Properties that would act on a letter, and are kept as headers: the broker would check `user-id` against the relay's
+/// own user, and `expiration` would end the letter.
+const KEPT_AS_HEADERS: [&str; 2] = ["user-id", "expiration"];
+
+/// The properties of a message to publish: persistent.
 pub(super) fn properties(message: &Message) -> BasicProperties {
     let mut headers = FieldTable::default();
     for (name, value) in &message.headers {
         headers.insert(short(name), wire(value));
     }
-    if let Some(user) = message.properties.get("user-id") {
-        headers.insert(short("x-relay-user-id"), AMQPValue::LongString(user.as_str().into()));
+    for name in KEPT_AS_HEADERS {
+        if let Some(value) = message.properties.get(name) {
+            headers.insert(short(&format!("x-relay-{name}")), AMQPValue::LongString(value.as_str().into()));
+        }
     }
     let mut properties = BasicProperties::default().with_delivery_mode(2).with_headers(headers);
     if let Some(content_type) = &message.content_type {
@@ -127,6 +152,9 @@ pub(super) fn properties(message: &Message) -> BasicProperties {
             "reply-to" => properties.with_reply_to(short(value)),
             "type" => properties.with_type(short(value)),
             "app-id" => properties.with_app_id(short(value)),
+            "priority" => {
+                value.parse().map_or(properties.clone(), |priority| properties.with_priority(priority))
+            }
             _ => properties,
         };
     }
@@ -134,15 +162,26 @@ pub(super) fn properties(message: &Message) -> BasicProperties {
 }
 
 fn wire(header: &Header) -> AMQPValue {
+    let array = |values: Vec<AMQPValue>| AMQPValue::FieldArray(FieldArray::from(values));
     match header {
         Header::Text(text) => AMQPValue::LongString(text.as_str().into()),
         Header::Int(number) => AMQPValue::LongLongInt(*number),
         Header::Bool(value) => AMQPValue::Boolean(*value),
         Header::List(items) => {
-            let mut array = FieldArray::default();
-            items.iter().for_each(|item| array.push(AMQPValue::LongString(item.as_str().into())));
-            AMQPValue::FieldArray(array)
+            array(items.iter().map(|item| AMQPValue::LongString(item.as_str().into())).collect())
         }
+        Header::Mixed(items) => array(items.iter().map(wire).collect()),
+        Header::Table(entries) => {
+            let mut table = FieldTable::default();
+            for (name, value) in entries {
+                table.insert(short(name), wire(value));
+            }
+            AMQPValue::FieldTable(table)
+        }
+        Header::Real(number) => AMQPValue::Double(*number),
+        Header::Time(seconds) => AMQPValue::Timestamp(*seconds),
+        Header::Bytes(bytes) => AMQPValue::LongString(bytes.clone().into()),
+        Header::Nothing => AMQPValue::Void,
     }
 }
 
@@ -168,13 +207,17 @@ mod tests {
             ("a".to_owned(), Header::Text("x".into())),
             ("b".to_owned(), Header::Int(-7)),
             ("c".to_owned(), Header::List(vec!["1".into(), "2".into()])),
+            ("d".to_owned(), Header::Mixed(vec![Header::Int(1), Header::Text("x".into()), Header::Nothing])),
+            ("e".to_owned(), Header::Table(BTreeMap::from([("f".to_owned(), Header::Real(1.5))]))),
+            ("g".to_owned(), Header::Bytes(vec![255, 0])),
+            ("h".to_owned(), Header::Time(1_700_000_000)),
         ];
         let message = Message {
             exchange: "e".into(),
             routing_key: "k".into(),
             body: b"{}".to_vec(),
             content_type: Some("application/json".into()),
-            properties: BTreeMap::from([("type".to_owned(), "t".to_owned())]),
+            properties: [("type", "t"), ("priority", "3")].map(|(n, v)| (n.to_owned(), v.to_owned())).into(),
             message_id: Some("m".into()),
             timestamp: Some(Millis(5_000)),
             headers: headers.into(),

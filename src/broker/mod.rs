@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod consumer;
+pub mod declare;
 pub mod feed;
 pub mod inspector;
 pub mod message;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{Channel, Confirmation, Connection};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Confirmation, Connection, ExchangeKind};
 use tokio::sync::{Mutex, Semaphore};
-use tokio::time::Instant;
 
-use super::connection::{Backoff, BrokerError, BrokerOptions};
+use super::connection::{BrokerError, BrokerOptions, backoff, is_not_found, now};
 use super::message::{properties, short};
 use crate::pipeline::ports::{Message, PublishError, Publisher};
 
@@ -18,7 +18,7 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(120);
 const OUTSTANDING: usize = 500;
 
 struct Session {
-    _connection: Connection,
+    connection: Connection,
     channel: Channel,
     number: u64,
 }
@@ -50,6 +50,22 @@ impl AmqpPublisher {
         Ok(self)
     }
 
+    /// True if an exchange of that name exists.
+    pub async fn has_exchange(&self, name: &str) -> Result<bool, BrokerError> {
+        let session = self.session().await?;
+        let failed =
+            |error: lapin::Error| self.options.error(&format!("look for the exchange `{name}`"), error);
+        // of its own: the broker closes it when there is none
+        let channel = session.connection.create_channel().await.map_err(failed)?;
+        let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+        let kind = ExchangeKind::Topic;
+        match channel.exchange_declare(short(name), kind, options, FieldTable::default()).await {
+            Ok(()) => channel.close(200, short("done")).await.map(|()| true).map_err(failed),
+            Err(error) if is_not_found(&error) => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     async fn session(&self) -> Result<Arc<Session>, BrokerError> {
         let mut held = self.session.lock().await;
         if let Some(session) = held.as_ref().filter(|session| session.channel.status().connected()) {
@@ -60,7 +76,7 @@ impl AmqpPublisher {
         let channel = connection.create_channel().await.map_err(failed)?;
         channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(failed)?;
         let number = self.sessions.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let session = Arc::new(Session { _connection: connection, channel, number });
+        let session = Arc::new(Session { connection, channel, number });
         *held = Some(session.clone());
         Ok(session)
     }
@@ -97,8 +113,8 @@ impl AmqpPublisher {
             reason,
         };
         let _permit = self.outstanding.acquire().await.map_err(|error| failed(error.to_string()))?;
-        let deadline = Instant::now() + PUBLISH_TIMEOUT;
-        let mut backoff = Backoff::default();
+        let deadline = now() + PUBLISH_TIMEOUT;
+        let mut waits = backoff();
         loop {
             let attempt = async {
                 let session = self.session().await.map_err(|error| error.to_string())?;
@@ -115,8 +131,8 @@ impl AmqpPublisher {
                 Ok(Err(reason)) => reason,
                 Err(_) => return Err(failed(format!("no confirm within {} s", PUBLISH_TIMEOUT.as_secs()))),
             };
-            let wait = backoff.next();
-            if Instant::now() + wait >= deadline {
+            let wait = waits.next().unwrap_or(PUBLISH_TIMEOUT);
+            if now() + wait >= deadline {
                 return Err(failed(reason));
             }
             tracing::debug!(reason, "a publish is repeated");
@@ -143,7 +159,8 @@ impl AmqpPublisher {
                 true => Err(PublishError {
                     exchange: message.exchange.clone(),
                     routing_key: message.routing_key.clone(),
-                    reason: "no queue is bound for it: run `scim-relay topology apply` first".into(),
+                    reason: "no queue is bound for it: amqp.bindings must name it, and `scim-relay topology apply` have run"
+                        .into(),
                 }),
             }
         });

@@ -3,11 +3,15 @@
 use serde_json::{Map, Value, json};
 
 use super::keys::{KEYS, Key, Kind};
+use super::value::MAX_DELAYS;
 
 /// A commented configuration with every key and its default.
 pub fn example() -> String {
-    let mut text =
-        String::from("# scim-relay: every key, with its default. Only what has no # in front is required.\n");
+    let required: Vec<&str> = KEYS.iter().filter(|key| key.required).map(|key| key.path).collect();
+    let mut text = format!(
+        "# scim-relay: every key with its default, and with a # in front where it has none. Required: {}.\n",
+        required.join(", ")
+    );
     let mut section = "";
     for key in KEYS {
         let (of, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
@@ -84,7 +88,7 @@ fn property(key: &Key) -> Value {
         ]}),
         Kind::Duration(..) => json!({ "type": "string", "pattern": SPAN }),
         Kind::Delays => {
-            json!({ "type": "array", "minItems": 1, "items": { "type": "string", "pattern": SPAN } })
+            json!({ "type": "array", "minItems": 1, "maxItems": MAX_DELAYS, "items": { "type": "string", "pattern": SPAN } })
         }
         Kind::Texts => {
             json!({ "type": "array", "items": { "type": "string", "minLength": 1, "maxLength": 255 } })

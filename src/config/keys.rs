@@ -147,6 +147,13 @@ pub const KEYS: &[Key] = &[
     optional("target.ca_file", Kind::File, "PEM of the CA that signed the target's certificate"),
     optional("target.client_certificate_file", Kind::File, "PEM of a client certificate"),
     optional("target.client_key_file", Kind::File, "PEM of its key"),
+    key("target.read_only", Kind::Bool, "false", "merge, plan and report, and write nothing"),
+    key(
+        "target.protected",
+        Kind::Texts,
+        "[]",
+        "values of externalId, userName or displayName that are never written, e.g. break-glass accounts",
+    ),
     key("target.timeout", Kind::Duration(10, HOUR), r#""30s""#, "of a single request"),
     key("target.bulk_timeout", Kind::Duration(10, HOUR), r#""120s""#, "of a bulk request"),
     key(
@@ -256,12 +263,23 @@ pub fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
 }
 
-/// Known paths that look like this one.
+/// True if keys lie below this path.
+pub fn is_section(path: &str) -> bool {
+    KEYS.iter().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// A known key or section that looks like this one, or else bears its name in another section.
 pub fn similar(path: &str) -> Option<&'static str> {
-    let last = |path: &'static str| path.rsplit('.').next().unwrap_or(path);
-    let by_distance = KEYS.iter().map(|key| (strsim::damerau_levenshtein(key.path, path), key.path));
-    let nearest = by_distance.filter(|(distance, _)| *distance <= 3).min();
-    let elsewhere =
-        || KEYS.iter().map(|key| key.path).find(|known| path.rsplit('.').next() == Some(last(known)));
+    let known = || KEYS.iter().flat_map(|key| [Some(key.path), key.path.rsplit_once('.').map(|(of, _)| of)]);
+    // more than a third of the name wrong is another name
+    let near = |path: &'static str, distance: usize| distance <= 3 && distance * 3 <= last(path).len() + 1;
+    let by_distance = known().flatten().map(|known| (strsim::damerau_levenshtein(known, path), known));
+    let nearest = by_distance.filter(|(distance, known)| near(known, *distance)).min();
+    let elsewhere = || KEYS.iter().map(|key| key.path).find(|known| last(path) == last(known));
     nearest.map(|(_, path)| path).or_else(elsewhere)
+}
+
+/// The last part of a path.
+fn last(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or(path)
 }

@@ -9,6 +9,9 @@ use url::Url;
 
 use super::keys::Kind;
 
+/// Most rungs of the retry ladder.
+pub(super) const MAX_DELAYS: usize = 32;
+
 /// A parsed value.
 #[derive(Clone, Debug)]
 pub enum Parsed {
@@ -41,8 +44,13 @@ pub struct Sources<'a> {
 /// Parses a TOML value; the error says what is wrong and what would be right.
 pub fn parse(kind: Kind, value: &Value, sources: &Sources<'_>) -> Result<Parsed, String> {
     match (kind, value) {
-        (Kind::Text | Kind::File, Value::String(text)) if !text.is_empty() => Ok(Parsed::Text(text.clone())),
-        (Kind::Text | Kind::File, _) => Err("must be a text that is not empty".into()),
+        (Kind::Text, Value::String(text)) if !text.is_empty() => Ok(Parsed::Text(text.clone())),
+        (Kind::Text, _) => Err("must be a text that is not empty".into()),
+        (Kind::File, Value::String(path)) if !path.is_empty() => match (sources.read)(path) {
+            Ok(_) => Ok(Parsed::Text(path.clone())),
+            Err(error) => Err(unreadable(path, &error)),
+        },
+        (Kind::File, _) => Err("must be the path of a file".into()),
         (Kind::Name, Value::String(text)) => name(text),
         (Kind::Name, _) => Err("must be a text".into()),
         (Kind::Url(schemes), Value::String(text)) => address(text, schemes),
@@ -72,23 +80,26 @@ pub fn parse(kind: Kind, value: &Value, sources: &Sources<'_>) -> Result<Parsed,
 
 /// Parses the text of an environment variable: as TOML if it is of the key's type, else as a text.
 pub fn parse_text(kind: Kind, text: &str, sources: &Sources<'_>) -> Result<Parsed, String> {
-    let document: Option<toml::Table> = format!("x = {text}").parse().ok();
-    if let Some(value) = document.as_ref().and_then(|document| document.get("x"))
-        && let Ok(parsed) = parse(kind, value, sources)
-    {
-        return Ok(parsed);
-    }
-    match kind {
+    // a line break would make more of it than one value
+    let document: Option<toml::Table> =
+        format!("x = {text}").parse().ok().filter(|it: &toml::Table| it.len() == 1);
+    let value = document.and_then(|mut document| document.remove("x"));
+    let parsed = value.as_ref().map(|value| parse(kind, value, sources));
+    match (kind, value, parsed) {
+        (_, _, Some(Ok(parsed))) => Ok(parsed),
+        (Kind::Secret, Some(Value::Table(_)), Some(Err(what))) => Err(what),
+        (Kind::Secret, ..) if text.trim_start().starts_with('{') => Err(SECRET_FORM.to_owned()),
         // it comes from the environment, which is one of the two places where secrets may come from
-        Kind::Secret if !text.trim_start().starts_with('{') => Ok(Parsed::Secret(text.into())),
-        _ => match document.and_then(|mut document| document.remove("x")) {
-            Some(value) if !matches!(kind, Kind::Text | Kind::Name | Kind::Url(_) | Kind::File) => {
-                parse(kind, &value, sources)
-                    .or_else(|_| parse(kind, &Value::String(text.to_owned()), sources))
-            }
-            _ => parse(kind, &Value::String(text.to_owned()), sources),
-        },
+        (Kind::Secret, ..) => not_empty(text),
+        // the error that the value as TOML met tells more than the one that its text meets
+        (Kind::Delays | Kind::Texts, Some(Value::Array(_)), Some(Err(what)))
+        | (Kind::Int(..) | Kind::Bytes(_), Some(Value::Integer(_)), Some(Err(what))) => Err(what),
+        _ => parse(kind, &Value::String(text.to_owned()), sources),
     }
+}
+
+fn unreadable(path: &str, error: &std::io::Error) -> String {
+    format!("the file `{path}` can't be read: {error}")
 }
 
 fn name(text: &str) -> Result<Parsed, String> {
@@ -141,22 +152,36 @@ fn bytes(text: &str, least: u64) -> Result<Parsed, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|_| format!("`{text}` is not a time span such as \"50ms\", \"30s\", \"15m\" or \"7d\""))
+    let span = humantime::parse_duration(text)
+        .map_err(|_| format!("`{text}` is not a time span such as \"50ms\", \"30s\", \"15m\" or \"7d\""))?;
+    match span.subsec_nanos() % 1_000_000 {
+        0 => Ok(span),
+        _ => Err(format!("`{text}` is finer than a millisecond")),
+    }
 }
 
 fn within(span: Duration, least: u64, most: u64) -> Result<Duration, String> {
     let (least, most) = (Duration::from_millis(least), Duration::from_millis(most));
     match (least..=most).contains(&span) {
         true => Ok(span),
-        false => {
-            let show = humantime::format_duration;
-            Err(format!("is {}, must be from {} to {}", show(span), show(least), show(most)))
-        }
+        false => Err(format!("is {}, must be from {} to {}", shown(span), shown(least), shown(most))),
+    }
+}
+
+/// A time span in its largest unit that leaves no rest: nobody thinks of ten years in months.
+fn shown(span: Duration) -> String {
+    let millis = span.as_millis();
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    match units.into_iter().find(|(unit, _)| millis > 0 && millis % unit == 0) {
+        Some((unit, name)) => format!("{}{name}", millis / unit),
+        None => format!("{millis}ms"),
     }
 }
 
 fn delays(items: &[Value]) -> Result<Parsed, String> {
+    if items.len() > MAX_DELAYS {
+        return Err(format!("holds {} delays, at most {MAX_DELAYS}: each is a queue", items.len()));
+    }
     let mut delays: Vec<Duration> = Vec::new();
     for item in items {
         let Value::String(text) = item else {
@@ -182,10 +207,12 @@ fn texts(items: &[Value]) -> Result<Parsed, String> {
     items.iter().map(one).collect::<Result<Vec<String>, String>>().map(Parsed::Texts)
 }
 
+/// How a secret is named.
+const SECRET_FORM: &str = "write { env = \"NAME\" } or { file = \"PATH\" }";
+
 fn secret(value: &Value, sources: &Sources<'_>) -> Result<Parsed, String> {
-    let form = "write { env = \"NAME\" } or { file = \"PATH\" }";
     let Value::Table(table) = value else {
-        return Err(format!("a secret does not stand in the configuration: {form}"));
+        return Err(format!("a secret does not stand in the configuration: {SECRET_FORM}"));
     };
     let text = match (table.get("env"), table.get("file"), table.len()) {
         (Some(Value::String(name)), None, 1) => match sources.environment.get(name) {
@@ -194,12 +221,16 @@ fn secret(value: &Value, sources: &Sources<'_>) -> Result<Parsed, String> {
         },
         (None, Some(Value::String(path)), 1) => match (sources.read)(path) {
             Ok(text) => text.trim_end_matches(['\r', '\n']).to_owned(),
-            Err(error) => return Err(format!("the file `{path}` can't be read: {error}")),
+            Err(error) => return Err(unreadable(path, &error)),
         },
-        _ => return Err(form.to_owned()),
+        _ => return Err(SECRET_FORM.to_owned()),
     };
-    match text.is_empty() {
-        false => Ok(Parsed::Secret(text.into())),
+    not_empty(&text)
+}
+
+fn not_empty(secret: &str) -> Result<Parsed, String> {
+    match secret.is_empty() {
+        false => Ok(Parsed::Secret(secret.into())),
         true => Err("the secret is empty".into()),
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::desired::is_nothing;
-use super::path::Path;
+use super::path::{Path, is_name};
 
 /// Half of a SHA-256 of a value's canonical JSON: keys sorted, multi-valued attributes in any order.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,11 +113,12 @@ fn field<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
         .or_else(|| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }
 
-/// The leaves of one whole attribute: sub-attributes of a complex one, the whole otherwise.
+/// The leaves of one whole attribute: sub-attributes of a complex one, the whole otherwise. What the target calls by no
+/// name that a path can hold is not ours to compare.
 pub fn leaves(root: &Path, value: &Value) -> Vec<(Path, Value)> {
     match value {
         Value::Object(map) => {
-            let said = map.iter().filter(|(_, value)| !is_nothing(value));
+            let said = map.iter().filter(|(sub, value)| is_name(sub) && !is_nothing(value));
             said.map(|(sub, value)| (root.with_sub(sub), value.clone())).collect()
         }
         _ if is_nothing(value) => Vec::new(),

@@ -94,4 +94,6 @@ pub struct Change {
     pub first_seen: Millis,
     /// How often an operation with this intent has failed already (`x-relay-attempt` of a letter); 0 for events.
     pub attempt: u32,
+    /// How often it was replayed (`x-relay-replays` of a letter), where its message says so.
+    pub round: Option<u32>,
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::change::{Delta, Lifecycle, Origin, Register};
+use super::mark::Mark;
 use super::path::{Path, Selector};
 use super::revision::Revision;
 
@@ -24,8 +25,8 @@ pub struct Held {
     pub revision: Revision,
     /// The value; none removes.
     pub value: Option<Value>,
-    /// A dead letter is its home: it takes the place of older ones, and is not written.
-    pub dead: bool,
+    /// What became of it.
+    pub mark: Mark,
 }
 
 /// A floor with its mark.
@@ -33,8 +34,8 @@ pub struct Held {
 pub struct Floor {
     /// What is older is hidden.
     pub revision: Revision,
-    /// A dead letter is its home: it hides what is older, and revives nothing.
-    pub dead: bool,
+    /// What became of it: one that is not wanted hides what is older, and revives or removes nothing.
+    pub mark: Mark,
 }
 
 /// The merge of all changes.
@@ -87,17 +88,17 @@ pub fn is_members(path: &Path) -> bool {
 }
 
 impl Desired {
-    /// Merges registers; `replay` lifts the mark of dead ones.
-    pub fn merge(&mut self, delta: &Delta, origin: Origin) -> Merged {
-        let lift = matches!(origin, Origin::Replay | Origin::Approve);
-        let floors = self.merge_lifecycle(&delta.lifecycle, lift);
-        let registers = delta.attributes.iter().map(|r| self.merge_register(r, lift)).max();
+    /// Merges registers; a replay or an approval lifts marks (see [`Mark::said_again`]).
+    pub fn merge(&mut self, delta: &Delta, origin: Origin, round: Option<u32>) -> Merged {
+        let again = |held: Mark| held.said_again(origin, round);
+        let floors = self.merge_lifecycle(&delta.lifecycle, &again);
+        let registers = delta.attributes.iter().map(|r| self.merge_register(r, &again)).max();
         floors.into_iter().chain(registers).max().unwrap_or(Merged::Duplicate)
     }
 
-    fn merge_lifecycle(&mut self, lifecycle: &Lifecycle, lift: bool) -> Option<Merged> {
-        let put = lifecycle.put.as_ref().map(|r| raise(&mut self.put, r, lift));
-        let deleted = lifecycle.deleted.as_ref().map(|r| raise(&mut self.deleted, r, lift));
+    fn merge_lifecycle(&mut self, lifecycle: &Lifecycle, again: &dyn Fn(Mark) -> Mark) -> Option<Merged> {
+        let put = lifecycle.put.as_ref().map(|r| raise(&mut self.put, r, again));
+        let deleted = lifecycle.deleted.as_ref().map(|r| raise(&mut self.deleted, r, again));
         let merged = put.into_iter().chain(deleted).max();
         if merged == Some(Merged::New) {
             self.prune();
@@ -105,24 +106,21 @@ impl Desired {
         merged
     }
 
-    fn merge_register(&mut self, new: &Register, lift: bool) -> Merged {
+    fn merge_register(&mut self, new: &Register, again: &dyn Fn(Mark) -> Mark) -> Merged {
         if self.floor_of(&new.path).is_some_and(|floor| new.revision < *floor) {
             return Merged::Stale;
         }
         if let Some(held) = self.registers.get_mut(&new.path)
             && held.revision == new.revision
         {
-            return match lift && std::mem::take(&mut held.dead) {
-                true => Merged::New,
-                false => Merged::Duplicate,
-            };
+            return remark(&mut held.mark, again);
         }
         let hidden = |(path, held): (&Path, &Held)| path.covers(&new.path) && held.revision >= new.revision;
         if self.registers.iter().any(hidden) {
             return Merged::Stale;
         }
         self.registers.retain(|path, held| !(new.path.covers(path) && held.revision <= new.revision));
-        let held = Held { revision: new.revision.clone(), value: new.value.clone(), dead: false };
+        let held = Held { revision: new.revision.clone(), value: new.value.clone(), mark: again(Mark::LIVE) };
         self.registers.insert(new.path.clone(), held);
         Merged::New
     }
@@ -140,16 +138,18 @@ impl Desired {
         self.registers = registers.into_iter().filter(|(path, held)| visible(path, held)).collect();
     }
 
-    /// What the source wants to exist. A dead `put` revives nothing. A dead `delete` removes nothing, but what it hid is
-    /// forgotten, so that only newer changes count.
+    /// What the source wants to exist. A dead `put` revives nothing, and the `delete` before it counts no more: what is
+    /// said later waits for a base. A dead `delete` removes nothing, but what it hid is forgotten, so that only newer
+    /// changes count.
     pub fn presence(&self) -> Presence {
         match (&self.put, &self.deleted) {
-            (Some(put), deleted)
-                if !put.dead && deleted.as_ref().is_none_or(|d| put.revision > d.revision) =>
-            {
-                Presence::Alive
+            (Some(put), deleted) if deleted.as_ref().is_none_or(|d| put.revision > d.revision) => {
+                match put.mark.is_wanted() {
+                    true => Presence::Alive,
+                    false => Presence::Unborn,
+                }
             }
-            (_, Some(deleted)) if !deleted.dead => Presence::Deleted,
+            (_, Some(deleted)) if deleted.mark.is_wanted() => Presence::Deleted,
             _ => Presence::Unborn,
         }
     }
@@ -181,8 +181,11 @@ impl Desired {
 
     /// The newest revision of anything that is visible and not dead.
     pub fn newest(&self) -> Option<&Revision> {
-        let floors = self.put.iter().chain(self.deleted.iter()).filter(|f| !f.dead).map(|f| &f.revision);
-        floors.chain(self.registers.values().filter(|held| !held.dead).map(|held| &held.revision)).max()
+        let floors =
+            self.put.iter().chain(self.deleted.iter()).filter(|f| f.mark.is_wanted()).map(|f| &f.revision);
+        floors
+            .chain(self.registers.values().filter(|held| held.mark.is_wanted()).map(|held| &held.revision))
+            .max()
     }
 
     /// The floor of the member ledger: entries older than it are hidden.
@@ -196,16 +199,16 @@ impl Desired {
     pub fn active(&self) -> Option<bool> {
         let said = self.registers.get(&Path::core("active"));
         match said {
-            Some(held) if held.dead => None,
+            Some(held) if !held.mark.is_wanted() => None,
             Some(held) => held.value.as_ref().and_then(Value::as_bool),
             None if self.deleted.is_some() && self.presence() == Presence::Alive => Some(true),
             None => None,
         }
     }
 
-    /// True where a dead letter holds the word on this whole attribute.
-    pub fn is_dead(&self, root: &Path) -> bool {
-        self.registers.get(root).is_some_and(|held| held.dead)
+    /// True where the word on this whole attribute is dead or held.
+    pub fn is_withheld(&self, root: &Path) -> bool {
+        self.registers.get(root).is_some_and(|held| !held.mark.is_wanted())
     }
 
     /// The wanted attributes, `active` and `members` apart. What is dead is not wanted, and not unwanted either.
@@ -220,30 +223,38 @@ impl Desired {
         roots.into_iter().filter_map(|(root, held)| Some((root, wanted(held, based)?))).collect()
     }
 
-    /// Marks registers as dead: those of these paths, up to these revisions.
-    pub fn bury(&mut self, buried: &Buried) {
-        for (path, revision) in &buried.attributes {
+    /// Marks words: those of these paths, up to these revisions. A mark that was overtaken changes nothing.
+    pub fn mark(&mut self, words: &Words, mark: Mark) {
+        for (path, revision) in &words.attributes {
             if let Some(held) = self.registers.get_mut(path)
                 && held.revision <= *revision
             {
-                held.dead = true;
+                held.mark = held.mark.max(mark);
             }
         }
-        for (floor, revision) in [(&mut self.put, &buried.put), (&mut self.deleted, &buried.deleted)] {
+        for (floor, revision) in [(&mut self.put, &words.put), (&mut self.deleted, &words.deleted)] {
             if let (Some(floor), Some(revision)) = (floor, revision)
                 && floor.revision <= *revision
             {
-                floor.dead = true;
+                floor.mark = floor.mark.max(mark);
             }
         }
     }
+
+    /// How often the most replayed word of this resource was replayed.
+    pub fn round(&self) -> u32 {
+        let floors = self.put.iter().chain(&self.deleted).map(|floor| floor.mark);
+        floors.chain(self.registers.values().map(|held| held.mark)).map(|mark| mark.round).max().unwrap_or(0)
+    }
 }
 
-/// What a dead letter takes along.
+/// Words that are marked together: what a letter or a verdict is about.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Buried {
-    /// Attribute paths and the revisions that the letter carries.
+pub struct Words {
+    /// Attribute paths and the revisions of what was said.
     pub attributes: Vec<(Path, Revision)>,
+    /// Members and the revisions of what was said.
+    pub members: Vec<(String, Revision)>,
     /// The `put`, when the resource could not be created.
     pub put: Option<Revision>,
     /// The `delete`, when it could not be removed.
@@ -260,15 +271,18 @@ impl<'a> MaxByRevision<'a> for Option<&'a Floor> {
     }
 }
 
-fn raise(floor: &mut Option<Floor>, revision: &Revision, lift: bool) -> Merged {
+/// The same word was said again: new only if that changes its mark.
+pub(super) fn remark(mark: &mut Mark, again: impl Fn(Mark) -> Mark) -> Merged {
+    let old = std::mem::replace(mark, again(*mark));
+    if old == *mark { Merged::Duplicate } else { Merged::New }
+}
+
+fn raise(floor: &mut Option<Floor>, revision: &Revision, again: &dyn Fn(Mark) -> Mark) -> Merged {
     match floor {
-        Some(held) if held.revision == *revision => match lift && std::mem::take(&mut held.dead) {
-            true => Merged::New,
-            false => Merged::Duplicate,
-        },
+        Some(held) if held.revision == *revision => remark(&mut held.mark, again),
         Some(held) if held.revision > *revision => Merged::Stale,
         _ => {
-            *floor = Some(Floor { revision: revision.clone(), dead: false });
+            *floor = Some(Floor { revision: revision.clone(), mark: again(Mark::LIVE) });
             Merged::New
         }
     }
@@ -278,11 +292,11 @@ fn raise(floor: &mut Option<Floor>, revision: &Revision, lift: bool) -> Merged {
 fn wanted(mut held: Vec<(&Path, &Held)>, based: bool) -> Option<Wanted> {
     held.sort_by(|a, b| (&a.1.revision, b.0.is_root(), a.0).cmp(&(&b.1.revision, a.0.is_root(), b.0)));
     let whole = held.iter().find(|(path, _)| path.is_root()).map(|(_, held)| *held);
-    let parts = held.iter().filter(|(path, held)| !path.is_root() && !held.dead);
+    let parts = held.iter().filter(|(path, held)| !path.is_root() && held.mark.is_wanted());
     let parts: Vec<(Path, Option<Value>)> =
         parts.map(|(path, held)| ((*path).clone(), held.value.clone())).collect();
     match whole {
-        Some(whole) if !whole.dead => Some(Wanted::Whole(fold(whole.value.clone(), &parts))),
+        Some(whole) if whole.mark.is_wanted() => Some(Wanted::Whole(fold(whole.value.clone(), &parts))),
         None if based && !parts.is_empty() => Some(Wanted::Whole(fold(None, &parts))),
         _ if parts.is_empty() => None,
         _ => Some(Wanted::Parts(parts)),
@@ -365,18 +379,18 @@ mod wire {
     use serde::{Deserialize, Serialize};
     use serde_json::Value;
 
-    use super::{Floor, Held, Path, Revision};
+    use super::{Floor, Held, Mark, Path, Revision};
 
     #[derive(Clone, Debug, Default, Serialize, Deserialize)]
     pub struct Desired {
         #[serde(rename = "rev", default, skip_serializing_if = "Vec::is_empty")]
         revisions: Vec<Revision>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        put: Option<(usize, bool)>,
+        put: Option<(usize, Mark)>,
         #[serde(rename = "del", default, skip_serializing_if = "Option::is_none")]
-        deleted: Option<(usize, bool)>,
+        deleted: Option<(usize, Mark)>,
         #[serde(rename = "reg", default, skip_serializing_if = "Vec::is_empty")]
-        registers: Vec<(Path, usize, bool, Option<Value>)>,
+        registers: Vec<(Path, usize, Mark, Option<Value>)>,
     }
 
     #[derive(Debug, thiserror::Error)]
@@ -386,11 +400,11 @@ mod wire {
     impl From<super::Desired> for Desired {
         fn from(desired: super::Desired) -> Self {
             let mut wire = Desired::default();
-            wire.put = desired.put.map(|f| (wire.index(f.revision), f.dead));
-            wire.deleted = desired.deleted.map(|f| (wire.index(f.revision), f.dead));
+            wire.put = desired.put.map(|f| (wire.index(f.revision), f.mark));
+            wire.deleted = desired.deleted.map(|f| (wire.index(f.revision), f.mark));
             for (path, held) in desired.registers {
                 let index = wire.index(held.revision);
-                wire.registers.push((path, index, held.dead, held.value));
+                wire.registers.push((path, index, held.mark, held.value));
             }
             wire
         }
@@ -411,8 +425,8 @@ mod wire {
             self.revisions.get(index).cloned().ok_or(Broken(index))
         }
 
-        fn floor(&self, floor: Option<(usize, bool)>) -> Result<Option<Floor>, Broken> {
-            floor.map(|(index, dead)| Ok(Floor { revision: self.revision(index)?, dead })).transpose()
+        fn floor(&self, floor: Option<(usize, Mark)>) -> Result<Option<Floor>, Broken> {
+            floor.map(|(index, mark)| Ok(Floor { revision: self.revision(index)?, mark })).transpose()
         }
     }
 
@@ -421,8 +435,8 @@ mod wire {
 
         fn try_from(mut wire: Desired) -> Result<Self, Broken> {
             let registers = std::mem::take(&mut wire.registers).into_iter();
-            let held = |(path, index, dead, value)| {
-                Ok((path, Held { revision: wire.revision(index)?, value, dead }))
+            let held = |(path, index, mark, value)| {
+                Ok((path, Held { revision: wire.revision(index)?, value, mark }))
             };
             Ok(super::Desired {
                 put: wire.floor(wire.put)?,
@@ -439,7 +453,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::core::mark::Stage;
     use crate::core::revision::{EventHash, Sequence};
+
+    const DEAD: Mark = Mark::new(0, Stage::Dead);
 
     fn rev(n: u64) -> Revision {
         Revision {
@@ -473,7 +490,7 @@ mod tests {
     fn merged(deltas: &[Delta]) -> Desired {
         let mut desired = Desired::default();
         for delta in deltas {
-            desired.merge(delta, Origin::Publisher);
+            desired.merge(delta, Origin::Publisher, None);
         }
         desired
     }
@@ -487,7 +504,7 @@ mod tests {
         let mut desired = merged(&[put(5, vec![set("title", json!("new"), 5)])]);
         let before = desired.clone();
         assert_eq!(
-            desired.merge(&put(3, vec![set("title", json!("old"), 3)]), Origin::Publisher),
+            desired.merge(&put(3, vec![set("title", json!("old"), 3)]), Origin::Publisher, None),
             Merged::Stale
         );
         assert_eq!(desired, before);
@@ -497,7 +514,7 @@ mod tests {
     fn a_redelivered_event_changes_nothing() {
         let event = put(5, vec![set("title", json!("x"), 5)]);
         let mut desired = merged(std::slice::from_ref(&event));
-        assert_eq!(desired.merge(&event, Origin::Publisher), Merged::Duplicate);
+        assert_eq!(desired.merge(&event, Origin::Publisher, None), Merged::Duplicate);
     }
 
     #[test]
@@ -554,34 +571,44 @@ mod tests {
     #[test]
     fn what_is_dead_is_not_wanted_and_lets_nothing_older_through() {
         let mut desired = merged(&[put(5, vec![set("title", json!("bad"), 5)])]);
-        desired.bury(&Buried { attributes: vec![("title".parse().unwrap(), rev(5))], ..Buried::default() });
+        desired
+            .mark(&Words { attributes: vec![("title".parse().unwrap(), rev(5))], ..Words::default() }, DEAD);
         assert_eq!(whole(&desired, "title"), None);
         assert_eq!(
-            desired.merge(&put(4, vec![set("title", json!("older"), 4)]), Origin::Retry),
+            desired.merge(&put(4, vec![set("title", json!("older"), 4)]), Origin::Retry, None),
             Merged::Stale
         );
         assert_eq!(
-            desired.merge(&put(5, vec![set("title", json!("bad"), 5)]), Origin::Retry),
+            desired.merge(&put(5, vec![set("title", json!("bad"), 5)]), Origin::Retry, None),
             Merged::Duplicate
         );
         assert_eq!(whole(&desired, "title"), None);
-        desired.merge(&put(5, vec![set("title", json!("bad"), 5)]), Origin::Replay);
+        desired.merge(&put(5, vec![set("title", json!("bad"), 5)]), Origin::Replay, None);
         assert_eq!(whole(&desired, "title"), Some(Wanted::Whole(Some(json!("bad")))));
     }
 
     #[test]
     fn a_newer_event_lifts_the_mark_of_a_dead_register() {
         let mut desired = merged(&[put(5, vec![set("title", json!("bad"), 5)])]);
-        desired.bury(&Buried { attributes: vec![("title".parse().unwrap(), rev(5))], ..Buried::default() });
-        desired.merge(&patch(vec![set("title", json!("good"), 6)]), Origin::Publisher);
+        desired
+            .mark(&Words { attributes: vec![("title".parse().unwrap(), rev(5))], ..Words::default() }, DEAD);
+        desired.merge(&patch(vec![set("title", json!("good"), 6)]), Origin::Publisher, None);
         assert_eq!(whole(&desired, "title"), Some(Wanted::Whole(Some(json!("good")))));
     }
 
     #[test]
     fn a_dead_delete_removes_nothing_and_brings_nothing_back() {
         let mut desired = merged(&[put(3, vec![set("title", json!("x"), 3)]), delete(5)]);
-        desired.bury(&Buried { deleted: Some(rev(5)), ..Buried::default() });
+        desired.mark(&Words { deleted: Some(rev(5)), ..Words::default() }, DEAD);
         assert_eq!((desired.presence(), desired.attributes().len()), (Presence::Unborn, 0));
+    }
+
+    #[test]
+    fn a_dead_put_leaves_later_patches_without_a_base_whatever_was_deleted_before() {
+        let mut desired = merged(&[delete(3), put(5, vec![set("title", json!("x"), 5)])]);
+        desired.mark(&Words { put: Some(rev(5)), ..Words::default() }, DEAD);
+        desired.merge(&patch(vec![set("title", json!("y"), 6)]), Origin::Publisher, None);
+        assert_eq!(desired.presence(), Presence::Unborn);
     }
 
     #[test]
@@ -612,7 +639,7 @@ mod tests {
         let kind = prop::sample::select(vec!["put", "patch", "patch", "delete"]);
         (kind, paths, any::<bool>()).prop_map(move |(kind, paths, remove)| {
             let value = |path: &str| match path {
-                "active" => json!(n % 2 == 0),
+                "active" => json!(n.is_multiple_of(2)),
                 "name" => json!({"givenName": format!("n{n}"), "familyName": "f"}),
                 "emails" => {
                     json!([{"type": "work", "value": format!("w{n}")}, {"type": "home", "value": "h"}])

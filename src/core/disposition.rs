@@ -84,7 +84,22 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// The word in logs.
+    /// All of them.
+    pub const ALL: [Trouble; 5] =
+        [Trouble::Down, Trouble::Credentials, Trouble::Refusing, Trouble::Redirect, Trouble::Deadline];
+
+    /// The word in the store.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Trouble::Down => "down",
+            Trouble::Credentials => "credentials",
+            Trouble::Refusing => "refusing",
+            Trouble::Redirect => "redirect",
+            Trouble::Deadline => "deadline",
+        }
+    }
+
+    /// What is said of it in logs and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Trouble::Down => "down",

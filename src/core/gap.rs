@@ -150,14 +150,14 @@ pub fn gap(
     }
 }
 
-/// Nothing is wanted of a resource that exists nowhere: all that was said is dead.
+/// Nothing is wanted of a resource that exists nowhere: all that was said is dead or held.
 fn is_quiet_without_base(record: &Record) -> bool {
-    record.desired.registers().all(|(_, held)| held.dead) && !record.scan_members
+    record.desired.registers().all(|(_, held)| !held.mark.is_wanted()) && !record.scan_members
 }
 
 /// True if all that is wanted of a resource without a base is that it be inactive: where it exists nowhere, it is.
 pub fn wants_only_inactive(record: &Record) -> bool {
-    let mut live = record.desired.registers().filter(|(_, held)| !held.dead);
+    let mut live = record.desired.registers().filter(|(_, held)| held.mark.is_wanted());
     record.desired.active() == Some(false) && live.all(|(path, _)| path.attribute == ACTIVE)
 }
 
@@ -235,7 +235,7 @@ fn removable(
     let root = path.root();
     let ours = !matches!(root.attribute.as_str(), ACTIVE | "externalId") || root.schema.is_some();
     let said = record.desired.presence() == Presence::Alive || removed.contains(&root);
-    ours && said && !wanted.contains_key(path) && !kept.contains(&root) && !record.desired.is_dead(&root)
+    ours && said && !wanted.contains_key(path) && !kept.contains(&root) && !record.desired.is_withheld(&root)
 }
 
 /// What is wanted, as leaves.
@@ -387,10 +387,10 @@ pub fn member_changes(
     let mut changes = MemberChanges::default();
     for (value, entry) in entries {
         let (applied, maybe) = entry.written(record.incarnation);
-        let wanted = !entry.dead && record.wants_member(entry);
+        let wanted = entry.mark.is_wanted() && record.wants_member(entry);
         let there: BTreeSet<&TargetId> = applied.into_iter().chain(maybe).collect();
         match (wanted, references.get(value)) {
-            _ if entry.dead => changes.clean.push(value.clone()),
+            _ if !entry.mark.is_wanted() => changes.clean.push(value.clone()),
             (false, _) if there.is_empty() => changes.clean.push(value.clone()),
             (false, _) => changes.remove.extend(there.into_iter().map(|id| (value.clone(), id.clone()))),
             (true, Some(Reference::Id(id))) if applied == Some(id) && maybe.is_none() => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::circuit::Circuit;
 use super::disposition::{Health, Trouble};
 use super::resource::ResourceKey;
 use super::schedule::Millis;
@@ -23,6 +24,7 @@ pub struct TargetHealth {
     pauses: u32,
     ramp: Option<usize>,
     trouble: Option<Trouble>,
+    closed_at: Option<Millis>,
 }
 
 impl TargetHealth {
@@ -79,10 +81,31 @@ impl TargetHealth {
         self.trouble
     }
 
-    /// The probe answered: the circuit is half open.
+    /// The probe answered, here or at another replica: the return is ramped up.
     pub fn probed(&mut self) {
         self.trouble = None;
         self.failing.clear();
+        self.ramp = Some(1);
+    }
+
+    /// Takes over what another replica has learnt.
+    pub fn heed(&mut self, circuit: &Circuit, now: Millis) {
+        self.pauses = self.pauses.max(circuit.pauses);
+        if let Some(until) = circuit.paused_until.filter(|until| *until > now) {
+            self.paused_until = Some(self.paused_until.map_or(until, |held| held.max(until)));
+            self.ramp = Some(1);
+        }
+        if let Some(trouble) = circuit.trouble {
+            self.trouble = self.trouble.or(Some(trouble));
+        } else if self.closed_at < circuit.closed_at {
+            self.probed();
+        }
+        self.closed_at = circuit.closed_at.max(self.closed_at);
+    }
+
+    /// True while the return is ramped up: one request at a time.
+    pub fn is_ramping(&self, most: usize) -> bool {
+        self.ramp.is_some_and(|ramp| ramp < most)
     }
 
     /// The next batch has at most so many operations; from there it doubles.
@@ -141,6 +164,25 @@ mod tests {
         health.succeeded(Millis(1));
         health.succeeded(Millis(2));
         assert_eq!(health.batch_limit(500), 4);
+    }
+
+    #[test]
+    fn what_another_replica_has_learnt_counts_here_too() {
+        let mut health = TargetHealth::default();
+        let mut circuit = Circuit {
+            paused_until: Some(Millis(5_000)),
+            trouble: Some(Trouble::Down),
+            pauses: 3,
+            ..Circuit::default()
+        };
+        health.heed(&circuit, Millis(0));
+        assert_eq!(health.paused_until(Millis(0)), Some(Millis(5_000)));
+        assert_eq!((health.trouble(), health.batch_limit(100)), (Some(Trouble::Down), 1));
+        assert_eq!(health.pause(Millis(6_000), None, None).as_secs(), 8);
+        (circuit.trouble, circuit.closed_at) = (None, Some(Millis(20_000)));
+        health.heed(&circuit, Millis(20_000));
+        assert_eq!(health.trouble(), None);
+        assert!(health.is_ramping(100));
     }
 
     #[test]

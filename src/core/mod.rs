@@ -3,11 +3,14 @@
 pub mod applied;
 pub mod canonical;
 pub mod change;
+pub mod circuit;
 pub mod desired;
 pub mod disposition;
+pub mod foresee;
 pub mod gap;
 pub mod health;
 pub mod letter;
+pub mod mark;
 pub mod matching;
 pub mod operation;
 pub mod outcome;

@@ -60,6 +60,19 @@ const KNOWN: &[&str] = &[
     "$ref",
 ];
 
+/// Core attributes that hold lists (RFC 7643 s4.1.2); `members` is a ledger of its own.
+const MULTI_VALUED: &[&str] = &[
+    "emails",
+    "phoneNumbers",
+    "ims",
+    "photos",
+    "addresses",
+    "groups",
+    "entitlements",
+    "roles",
+    "x509Certificates",
+];
+
 /// A name in the RFC's spelling where the RFC has it, else as it is.
 pub fn canonical_name(name: &str) -> &str {
     KNOWN.iter().find(|known| known.eq_ignore_ascii_case(name)).copied().unwrap_or(name)
@@ -131,6 +144,11 @@ impl Path {
         self.selector.is_none() && self.sub.is_none()
     }
 
+    /// True for a core attribute that holds a list.
+    pub fn is_multi_valued(&self) -> bool {
+        self.schema.is_none() && MULTI_VALUED.contains(&self.attribute.as_str())
+    }
+
     /// True if a write to `self` hides older writes to `other`: `other` is the same or a part of it.
     pub fn covers(&self, other: &Path) -> bool {
         self.schema == other.schema
@@ -169,9 +187,20 @@ fn split_schema(text: &str) -> (Option<&str>, &str) {
     }
 }
 
-fn name(text: &str, whole: &str) -> Result<String, PathError> {
+/// True for a text that can be an attribute's name (RFC 7643 s2.1, generously). Only such names survive in a path's text.
+pub fn is_name(text: &str) -> bool {
     let good = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '$');
-    match !text.is_empty() && text.chars().all(good) {
+    !text.is_empty() && text.chars().all(good)
+}
+
+/// True for a text that can be a schema's URN in front of an attribute.
+pub fn is_urn(text: &str) -> bool {
+    let good = |c: char| c.is_ascii_graphic() && !matches!(c, '[' | ']' | '"');
+    text.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("urn:")) && text.chars().all(good)
+}
+
+fn name(text: &str, whole: &str) -> Result<String, PathError> {
+    match is_name(text) {
         true => Ok(canonical_name(text).to_owned()),
         false => Err(PathError::Malformed(whole.to_owned())),
     }
@@ -196,6 +225,9 @@ impl FromStr for Path {
     fn from_str(text: &str) -> Result<Self, PathError> {
         let whole = text.trim();
         let (schema, rest) = split_schema(whole);
+        if schema.is_some_and(|schema| !is_urn(schema)) {
+            return Err(PathError::Malformed(whole.to_owned()));
+        }
         let (attribute, filter, sub) = match rest.find('[') {
             None => match rest.split_once('.') {
                 Some((attribute, sub)) => (attribute, None, Some(sub)),
@@ -222,7 +254,8 @@ impl FromStr for Path {
     }
 }
 
-fn is_core_schema(urn: &str) -> bool {
+/// True for the core schema of users or groups: its attributes carry no URN.
+pub fn is_core_schema(urn: &str) -> bool {
     ["User", "Group"]
         .iter()
         .any(|t| urn.eq_ignore_ascii_case(&format!("urn:ietf:params:scim:schemas:core:2.0:{t}")))
@@ -281,6 +314,8 @@ mod tests {
             "emails[type ne \"x\"]",
             "name..x",
             "a[type eq \"w\"]x",
+            "name.given name",
+            "urn:x y:2.0:User:a",
         ] {
             assert!(text.parse::<Path>().is_err(), "{text}");
         }

@@ -254,10 +254,10 @@ fn overlaid(live: &Value, set: &BTreeMap<Path, Value>, remove: &BTreeSet<Path>) 
     let mut body = writable(live);
     for (path, value) in set {
         put_leaf(&mut body, path, value.clone());
-        if let (Some(schema), Some(Value::Array(schemas))) = (&path.schema, body.get_mut("schemas")) {
-            if !schemas.iter().any(|s| s.as_str().is_some_and(|s| s.eq_ignore_ascii_case(schema))) {
-                schemas.push(Value::String(schema.clone()));
-            }
+        if let (Some(schema), Some(Value::Array(schemas))) = (&path.schema, body.get_mut("schemas"))
+            && !schemas.iter().any(|s| s.as_str().is_some_and(|s| s.eq_ignore_ascii_case(schema)))
+        {
+            schemas.push(Value::String(schema.clone()));
         }
     }
     for path in remove {

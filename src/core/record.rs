@@ -1,6 +1,6 @@
 //! All that is known about one resource: desired, applied, and how far the flush has come.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +8,7 @@ use super::applied::Applied;
 use super::change::{Change, MemberRegister};
 use super::desired::{Desired, Merged};
 use super::letter::Class;
+use super::mark::Mark;
 use super::operation::Method;
 use super::path::Path;
 use super::resource::{ETag, ResourceKey, ResourceType, TargetId};
@@ -56,6 +57,12 @@ pub struct Record {
     /// Read again then, whatever was committed meanwhile: a request given up may still be applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late_check: Option<Millis>,
+    /// Leaves that such a request may still bring back.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub late_leaves: BTreeSet<Path>,
+    /// Members that such a request may still add or remove, with the target ids that it names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub late_members: BTreeMap<String, TargetId>,
     /// No second POST before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_create_before: Option<Millis>,
@@ -81,6 +88,10 @@ pub struct Record {
 
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+fn is_live(mark: &Mark) -> bool {
+    *mark == Mark::LIVE
 }
 
 fn is_zero(value: &u32) -> bool {
@@ -148,13 +159,9 @@ pub struct Intake {
 
 impl Record {
     /// Merges a change; `entries` are the ledger entries of the members that it names.
-    pub fn merge(
-        &mut self,
-        change: &Change,
-        entries: &std::collections::BTreeMap<String, MemberEntry>,
-    ) -> Intake {
+    pub fn merge(&mut self, change: &Change, entries: &BTreeMap<String, MemberEntry>) -> Intake {
         let floor = self.desired.member_floor().cloned();
-        let mut merged = self.desired.merge(&change.delta, change.origin);
+        let mut merged = self.desired.merge(&change.delta, change.origin, change.round);
         if change.key.kind == ResourceType::Group && self.desired.member_floor() != floor.as_ref() {
             self.scan_members = true;
         }
@@ -176,23 +183,25 @@ impl Record {
         held: Option<&MemberEntry>,
         change: &Change,
     ) -> (Merged, Option<MemberEntry>) {
-        use super::change::Origin;
-        let lift = matches!(change.origin, Origin::Replay | Origin::Approve);
+        let again = |mark: Mark| mark.said_again(change.origin, change.round);
         if self.desired.member_floor().is_some_and(|floor| new.revision < *floor) {
             return (Merged::Stale, None);
         }
         let mut entry = match held {
             Some(held) if held.revision > new.revision => return (Merged::Stale, None),
-            Some(held) if held.revision == new.revision && !(lift && held.dead) => {
+            Some(held) if held.revision == new.revision && again(held.mark) == held.mark => {
                 return (Merged::Duplicate, None);
             }
-            Some(held) => held.clone(),
-            None => MemberEntry::new(new.revision.clone()),
+            Some(held) if held.revision == new.revision => {
+                MemberEntry { mark: again(held.mark), ..held.clone() }
+            }
+            Some(held) => MemberEntry { mark: again(Mark::LIVE), ..held.clone() },
+            None => MemberEntry { mark: again(Mark::LIVE), ..MemberEntry::new(new.revision.clone()) },
         };
         entry.revision = new.revision.clone();
         entry.present = new.present;
-        entry.dead = false;
-        entry.dirty = self.is_dirty(&entry);
+        // dirty already: its user may have got another id
+        entry.dirty |= self.is_dirty(&entry);
         (Merged::New, Some(entry))
     }
 
@@ -213,11 +222,19 @@ impl Record {
 
     /// True if the flush has to look at this ledger entry.
     pub fn is_dirty(&self, entry: &MemberEntry) -> bool {
-        if entry.dead {
+        if !entry.mark.is_wanted() {
             return false;
         }
         let (applied, maybe) = entry.written(self.incarnation);
         maybe.is_some() || self.wants_member(entry) != applied.is_some()
+    }
+
+    /// True if this ledger entry says nothing any more: a floor hides it, and nothing of it is at the target, nor comes
+    /// there with a create whose outcome is not known yet.
+    pub fn can_forget(&self, entry: &MemberEntry) -> bool {
+        let ahead = entry.incarnation >= self.incarnation;
+        let written = ahead && (entry.applied.is_some() || entry.maybe.is_some());
+        !written && self.desired.member_floor().is_some_and(|floor| entry.revision < *floor)
     }
 
     /// Forgets the target's resource: deleted there, or never what we thought.
@@ -273,9 +290,9 @@ pub struct MemberEntry {
     /// The incarnation of the group that `applied` and `maybe` speak of.
     #[serde(rename = "i", default, skip_serializing_if = "is_zero")]
     pub incarnation: u32,
-    /// A dead letter is this entry's home: it is not to be written.
-    #[serde(rename = "x", default, skip_serializing_if = "is_false")]
-    pub dead: bool,
+    /// What became of it.
+    #[serde(rename = "x", default, skip_serializing_if = "is_live")]
+    pub mark: Mark,
     /// Whether the flush has to look at it; kept as an index of its own by the store.
     #[serde(rename = "d", default, skip_serializing_if = "is_false")]
     pub dirty: bool,
@@ -290,7 +307,7 @@ impl MemberEntry {
             applied: None,
             maybe: None,
             incarnation: 0,
-            dead: false,
+            mark: Mark::LIVE,
             dirty: false,
         }
     }

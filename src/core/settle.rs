@@ -1,21 +1,21 @@
 //! The transitions of a record around a write: begin, and what each disposition makes of it. Pure.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use super::applied::{Applied, Fingerprint};
 use super::change::{Delta, Lifecycle, MemberRegister, Register};
-use super::desired::{Buried, Presence, Wanted};
+use super::desired::{Presence, Wanted, Words};
 use super::gap::{Reference, interest};
 use super::letter::Class;
-use super::operation::Operation;
+use super::mark::{Mark, Stage};
+use super::operation::{Method, Operation};
 use super::outcome::Answer;
 use super::path::Path;
 use super::plan::{Purpose, Sent};
 use super::record::{Claim, MemberEntry, Record, Trouble, WaitReason, Waiting};
-use super::resource::{ResourceKey, TargetId};
+use super::resource::{ResourceKey, ResourceType, TargetId};
 use super::schedule::Millis;
 
 /// Ledger entries by member value.
@@ -67,9 +67,11 @@ pub fn applied(
     match sent.purpose {
         Purpose::Create => match &answer.id {
             Some(id) => {
+                // what was merged meanwhile took ledger entries of an earlier incarnation for written; a first one has none
+                let scan = record.scan_members || record.incarnation > 0;
                 record.know_target(operation.kind(), id.clone());
                 record.applied = Some(Applied { leaves: resolved(sent, ids), parts: sent.parts.clone() });
-                record.scan_members = false;
+                record.scan_members = scan && operation.kind() == ResourceType::Group;
             }
             None => record.verify = true,
         },
@@ -126,8 +128,12 @@ fn commit_members(record: &Record, entries: &mut Entries, sent: &Sent, ids: &BTr
             entry.maybe = entry.maybe.take().filter(|maybe| maybe != id);
         }
     }
-    for entry in entries.values_mut() {
-        entry.dirty = record.is_dirty(entry);
+    let named = |value: &String| {
+        sent.added.iter().any(|(added, _)| added == value) || sent.dropped.iter().any(|(out, _)| out == value)
+    };
+    for (value, entry) in entries {
+        // an entry that this write does not name may be dirty because its user got another id
+        entry.dirty = record.is_dirty(entry) || (entry.dirty && !named(value));
     }
 }
 
@@ -151,7 +157,10 @@ pub fn adopt(
     answer: &Answer,
     etags: bool,
 ) {
+    // what a create sent is ours, although its answer and with it the id were lost
+    let sent = std::mem::take(&mut record.maybe_ours);
     record.know_target(key.kind, id);
+    record.maybe_ours = sent;
     observe(record, live, answer, etags);
 }
 
@@ -164,16 +173,78 @@ pub fn absent(record: &mut Record) {
     record.gone = true;
 }
 
-/// Nobody knows whether it was applied. `late`: the request may still be applied, and nothing fences it.
-pub fn unknown(record: &mut Record, sent: &Sent, late: bool, now: Millis, late_window: Duration) {
+/// Nobody knows whether it was applied. `late`: until then the request may still be applied, and nothing fences it.
+pub fn unknown(record: &mut Record, operation: &Operation, sent: &Sent, late: Option<Millis>) {
     record.claim = None;
     record.verify = true;
     record.gone = false;
     record.etag = None;
-    if late {
-        record.late_check = Some(now.plus(late_window));
-        if sent.purpose == Purpose::Create {
-            record.no_create_before = record.late_check;
+    if let Some(until) = late {
+        may_come(record, operation.method(), until);
+        let added = sent.added.iter().filter_map(|(value, reference)| match reference {
+            Reference::Id(id) => Some((value.clone(), id.clone())),
+            Reference::InBatch(_) | Reference::Pending | Reference::Gone => None,
+        });
+        record.late_members.extend(added.chain(sent.dropped.iter().cloned()));
+    }
+}
+
+/// The holder of the claim is gone: nobody knows what it has sent, and until `late` that may still be applied.
+pub fn expired(record: &mut Record, late: Millis) {
+    let Some(claim) = record.claim.take() else { return };
+    record.verify = true;
+    record.gone = false;
+    record.etag = None;
+    may_come(record, claim.method, late);
+}
+
+/// Notes what a request of this method may still write. A PUT writes all that was there.
+fn may_come(record: &mut Record, method: Method, until: Millis) {
+    record.late_check = Some(until);
+    record.late_leaves.extend(record.maybe_ours.iter().cloned());
+    match method {
+        Method::Post => record.no_create_before = Some(until),
+        Method::Put => {
+            let applied = record.applied.iter().flat_map(|applied| applied.leaves.keys().cloned());
+            record.late_leaves.extend(applied);
+        }
+        Method::Patch | Method::Delete => {}
+    }
+}
+
+/// Notes the members that a claim whose holder is gone may still add or remove.
+pub fn expired_members(record: &mut Record, entries: &Entries) {
+    let sent = entries.iter().filter_map(|(value, entry)| {
+        let (_, maybe) = entry.written(record.incarnation);
+        Some((value.clone(), maybe?.clone()))
+    });
+    record.late_members.extend(sent);
+}
+
+/// The time has come to read again what a request given up may have brought back.
+pub fn read_again(record: &mut Record) {
+    record.late_check = None;
+    record.verify = true;
+    record.maybe_ours.append(&mut record.late_leaves);
+}
+
+/// Ledger entries of members that a request given up may have brought back: perhaps there, whatever was written since.
+/// `entries` are those that are still known.
+pub fn members_again(record: &mut Record, entries: &mut Entries) {
+    let floor = record.desired.member_floor();
+    for (value, id) in std::mem::take(&mut record.late_members) {
+        if !entries.contains_key(&value)
+            && let Some(floor) = floor
+        {
+            let entry = MemberEntry { incarnation: record.incarnation, ..MemberEntry::new(floor.clone()) };
+            entries.insert(value.clone(), entry);
+        }
+        if let Some(entry) = entries.get_mut(&value)
+            && entry.incarnation == record.incarnation
+            && entry.mark.is_wanted()
+        {
+            entry.maybe = Some(id);
+            entry.dirty = true;
         }
     }
 }
@@ -217,7 +288,7 @@ pub fn waits(record: &mut Record, reason: WaitReason, now: Millis) -> Waiting {
 /// The intent: the part of the desired state that is not applied, as registers with their own revisions.
 pub fn unapplied(record: &Record, entries: &Entries) -> Delta {
     let desired = &record.desired;
-    let alive = |f: &&super::desired::Floor| !f.dead;
+    let alive = |f: &&super::desired::Floor| f.mark.is_wanted();
     let mut lifecycle = Lifecycle::default();
     match desired.presence() {
         Presence::Alive => {
@@ -231,13 +302,13 @@ pub fn unapplied(record: &Record, entries: &Entries) -> Delta {
     }
     let wanted = desired.attributes();
     let open = |path: &Path| is_open(record, path, wanted.get(&path.root()));
-    let live = desired.registers().filter(|(path, held)| !held.dead && open(path));
+    let live = desired.registers().filter(|(path, held)| held.mark.is_wanted() && open(path));
     let attributes = live.map(|(path, held)| Register {
         path: path.clone(),
         value: held.value.clone(),
         revision: held.revision.clone(),
     });
-    let dirty = entries.iter().filter(|(_, entry)| !entry.dead && entry.dirty);
+    let dirty = entries.iter().filter(|(_, entry)| entry.mark.is_wanted() && entry.dirty);
     let members = dirty.map(|(value, entry)| MemberRegister {
         value: value.clone(),
         present: entry.present,
@@ -269,31 +340,38 @@ fn is_open(record: &Record, path: &Path, wanted: Option<&Wanted>) -> bool {
     }
 }
 
-/// What a dead letter with this intent takes along.
-pub fn buried(record: &Record, intent: &Delta) -> Buried {
+/// The words that a letter with this intent is about.
+pub fn words(record: &Record, intent: &Delta) -> Words {
     let attributes = intent.attributes.iter().map(|r| (r.path.clone(), r.revision.clone())).collect();
+    let members = intent.members.iter().map(|m| (m.value.clone(), m.revision.clone())).collect();
     let put = intent.lifecycle.put.clone().filter(|_| record.id.is_none());
     let deleted = intent.lifecycle.deleted.clone().filter(|_| record.desired.presence() == Presence::Deleted);
-    Buried { attributes, put, deleted }
+    Words { attributes, members, put, deleted }
 }
 
-/// A dead letter is the home of this intent now: it leaves the desired state and takes its attempts along.
-pub fn bury(
-    record: &mut Record,
-    entries: &mut Entries,
-    buried: &Buried,
-    members: &[(String, super::revision::Revision)],
-) {
+/// How often what this intent carries was replayed.
+pub fn round(record: &Record, entries: &Entries) -> u32 {
+    let members = entries.values().map(|entry| entry.mark.round);
+    members.chain([record.desired.round()]).max().unwrap_or(0)
+}
+
+/// A dead letter is the home of these words now: they leave the desired state and take the attempts along.
+pub fn bury(record: &mut Record, entries: &mut Entries, words: &Words, round: u32) {
     record.claim = None;
-    record.desired.bury(buried);
     record.trouble = None;
     record.waiting = None;
-    for (value, revision) in members {
+    mark(record, entries, words, Mark::new(round, Stage::Dead));
+}
+
+/// Marks words of the desired state and of the ledger.
+pub fn mark(record: &mut Record, entries: &mut Entries, words: &Words, mark: Mark) {
+    record.desired.mark(words, mark);
+    for (value, revision) in &words.members {
         if let Some(entry) = entries.get_mut(value)
             && entry.revision <= *revision
         {
-            entry.dead = true;
-            entry.dirty = false;
+            entry.mark = entry.mark.max(mark);
+            entry.dirty = record.is_dirty(entry);
         }
     }
 }

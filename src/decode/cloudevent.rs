@@ -14,6 +14,17 @@ use crate::core::resource::{ExternalId, MAX_NAME_BYTES, ResourceKey, ResourceTyp
 use crate::core::revision::{EventHash, Revision, Sequence};
 use crate::core::schedule::Millis;
 
+/// Longest `sequence`, in bytes. Far beyond any counter; but every member of a group is stored with its revision, so one
+/// event must not be multiplied by itself.
+const MAX_SEQUENCE_BYTES: usize = 4_096;
+
+/// How deep objects and lists may lie in each other. Records, letters and bulk requests put a few levels around a value,
+/// and the parser stops at 128.
+const MAX_DEPTH: usize = 64;
+
+/// Levels that an intent puts around an attribute's value.
+const INTENT_LEVELS: usize = 4;
+
 /// What a native event does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verb {
@@ -71,8 +82,10 @@ fn own_type() -> Refusal {
 }
 
 fn parse(input: &Input<'_>, limits: &Limits) -> Result<Map<String, Value>, Refusal> {
-    if input.body.len() > limits.max_event_bytes {
-        let (have, most) = (input.body.len(), limits.max_event_bytes);
+    // what the relay writes itself may be larger than the event that it carries
+    let own = if input.from_publishers { 0 } else { intent::MAX_BYTES };
+    let (have, most) = (input.body.len(), limits.max_event_bytes.saturating_add(own));
+    if have > most {
         return Err(Refusal::decode(format!(
             "the body has {have} bytes, amqp.max_event_bytes allows {most}"
         )));
@@ -81,7 +94,13 @@ fn parse(input: &Input<'_>, limits: &Limits) -> Result<Map<String, Value>, Refus
         Refusal::decode(format!("the body is not UTF-8 from byte {} on", error.valid_up_to()))
     })?;
     match serde_json::from_str(text) {
-        Ok(Value::Object(event)) if event.contains_key("specversion") => Ok(event),
+        Ok(Value::Object(event)) if event.contains_key("specversion") => {
+            let levels = if input.from_publishers { MAX_DEPTH } else { MAX_DEPTH + INTENT_LEVELS };
+            match event.values().any(|value| is_deeper(value, levels)) {
+                true => Err(too_deep()),
+                false => Ok(event),
+            }
+        }
         Ok(Value::Object(_)) => {
             Err(Refusal::decode("no format known to this relay: a JSON object without specversion"))
         }
@@ -93,12 +112,26 @@ fn parse(input: &Input<'_>, limits: &Limits) -> Result<Map<String, Value>, Refus
     }
 }
 
+fn too_deep() -> Refusal {
+    Refusal::decode(format!("nested too deeply: more than {MAX_DEPTH} levels"))
+}
+
+/// True if objects and lists lie in each other more than `levels` deep.
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    match (value, levels) {
+        (Value::Object(_) | Value::Array(_), 0) => true,
+        (Value::Object(map), _) => map.values().any(|value| is_deeper(value, levels - 1)),
+        (Value::Array(items), _) => items.iter().any(|item| is_deeper(item, levels - 1)),
+        (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_), _) => false,
+    }
+}
+
 /// serde_json's message names no values for syntax errors; the place is enough for the rest.
 fn where_it_fails(error: &serde_json::Error) -> String {
     let what = match error.classify() {
         serde_json::error::Category::Eof => "it ends too early".to_owned(),
         _ if error.to_string().starts_with("recursion limit") => {
-            "nested too deeply (more than 128 levels)".to_owned()
+            format!("nested too deeply, more than {MAX_DEPTH} levels")
         }
         _ => "syntax error".to_owned(),
     };
@@ -168,8 +201,8 @@ fn envelope(event: &mut Map<String, Value>, resource: ResourceType) -> Result<En
 fn sequence(value: Option<&Value>) -> Result<Option<Sequence>, Refusal> {
     match value {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if text.len() > MAX_NAME_BYTES => Err(Refusal::decode(format!(
-            "`sequence` has {} bytes, at most {MAX_NAME_BYTES} are allowed",
+        Some(Value::String(text)) if text.len() > MAX_SEQUENCE_BYTES => Err(Refusal::decode(format!(
+            "`sequence` has {} bytes, at most {MAX_SEQUENCE_BYTES} are allowed",
             text.len()
         ))),
         Some(Value::String(text)) => Ok(Sequence::new(text.clone())),
@@ -194,7 +227,10 @@ fn data(event: &mut Map<String, Value>) -> Result<Value, Refusal> {
         (Some(data), _) => Ok(data),
         (None, Some(Value::String(text))) => {
             let bytes = STANDARD.decode(text).map_err(|_| Refusal::decode("`data_base64` is not base64"))?;
-            serde_json::from_slice(&bytes).map_err(|_| Refusal::decode("`data_base64` does not hold JSON"))
+            let data = serde_json::from_slice(&bytes).map_err(|error| {
+                Refusal::decode(format!("`data_base64` holds no JSON: {}", where_it_fails(&error)))
+            })?;
+            if is_deeper(&data, MAX_DEPTH) { Err(too_deep()) } else { Ok(data) }
         }
         (None, Some(_)) => Err(Refusal::decode("`data_base64` is not a string")),
         (None, None) => Ok(Value::Null),
@@ -210,8 +246,8 @@ fn body(
 ) -> Result<Decoded, Refusal> {
     let first_seen = input.timestamp.unwrap_or(now);
     match verb {
-        Verb::Intent => return intent::decode(envelope, input.attempt, first_seen),
-        Verb::Verdict => return verdict::decode(envelope),
+        Verb::Intent => return intent::decode(envelope, input, first_seen),
+        Verb::Verdict => return verdict::decode(envelope, input.round.unwrap_or(0)),
         Verb::Put | Verb::Patch | Verb::Delete | Verb::Activate | Verb::Deactivate => {}
     }
     let Some(revision) = envelope.revision else {
@@ -229,7 +265,8 @@ fn body(
         Verb::Intent | Verb::Verdict => Delta::default(),
     };
     let Envelope { id, key, .. } = envelope;
-    let change = Change { key, delta, origin: Origin::Publisher, event_id: id, first_seen, attempt: 0 };
+    let change =
+        Change { key, delta, origin: Origin::Publisher, event_id: id, first_seen, attempt: 0, round: None };
     Ok(Decoded::Change(Box::new(change)))
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::cloudevent::Envelope;
-use super::{Decoded, Refusal};
+use super::{Decoded, Input, Refusal};
 use crate::core::change::{Change, Delta, Lifecycle, MemberRegister, Origin, Register};
 use crate::core::path::Path;
 use crate::core::resource::ResourceKey;
@@ -14,6 +14,9 @@ use crate::core::schedule::Millis;
 pub const MAX_MEMBERS: usize = 5_000;
 /// Largest intent, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
+
+/// What is added to the routing key of an intent that deprovisions.
+const URGENT: &str = ".urgent";
 
 /// `data` of an intent.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,7 +38,7 @@ pub fn timestamp(at: Millis) -> jiff::Timestamp {
     jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
 }
 
-pub(super) fn decode(envelope: Envelope, attempt: u32, received: Millis) -> Result<Decoded, Refusal> {
+pub(super) fn decode(envelope: Envelope, input: &Input<'_>, received: Millis) -> Result<Decoded, Refusal> {
     let body: Body = serde_json::from_value(envelope.data)
         .map_err(|error| Refusal::decode(format!("not an intent: {}", without_values(&error))))?;
     if body.origin == Origin::Publisher {
@@ -51,7 +54,8 @@ pub(super) fn decode(envelope: Envelope, attempt: u32, received: Millis) -> Resu
         origin: body.origin,
         event_id: envelope.id,
         first_seen,
-        attempt,
+        attempt: input.attempt,
+        round: input.round,
     };
     Ok(Decoded::Change(Box::new(change)))
 }
@@ -71,6 +75,19 @@ fn is_urgent(delta: &Delta) -> bool {
     delta.lifecycle.deleted.is_some() || delta.attributes.iter().any(inactive)
 }
 
+/// The routing key of an intent of this type that somebody else wrote, from its `data`. What is no intent is not urgent.
+pub fn routing_key(kind: &str, data: &Value) -> String {
+    let delta = serde_json::from_value::<Body>(data.clone()).map(|body| Delta {
+        attributes: body.attributes,
+        members: body.members,
+        lifecycle: body.lifecycle,
+    });
+    match delta.is_ok_and(|delta| is_urgent(&delta)) {
+        true => format!("{kind}{URGENT}"),
+        false => kind.to_owned(),
+    }
+}
+
 /// Encodes an intent as one or more messages: routing key and body.
 pub fn encode(
     key: &ResourceKey,
@@ -83,7 +100,7 @@ pub fn encode(
 ) -> Vec<(String, Vec<u8>)> {
     let mut routing_key = format!("directory.{}.intent", key.kind.word());
     if is_urgent(delta) {
-        routing_key.push_str(".urgent");
+        routing_key.push_str(URGENT);
     }
     let pieces = pieces(delta);
     let messages = pieces.into_iter().map(|piece| {
@@ -122,24 +139,32 @@ pub(super) fn envelope(
     })
 }
 
-/// Members by the thousand and attributes by size, so that each message keeps the limits.
+/// The delta cut into pieces that keep the limits; the floors go with the first.
 fn pieces(delta: &Delta) -> Vec<Delta> {
-    let mut pieces: Vec<Delta> = Vec::new();
-    let mut attributes = Delta { lifecycle: delta.lifecycle.clone(), ..Delta::default() };
+    let mut pieces = vec![Delta { lifecycle: delta.lifecycle.clone(), ..Delta::default() }];
     let mut size = 0;
     for register in &delta.attributes {
-        let len = json!(register).to_string().len();
-        if size + len > MAX_BYTES / 2 && !attributes.attributes.is_empty() {
-            pieces.push(std::mem::take(&mut attributes));
-            size = 0;
-        }
-        size += len;
-        attributes.attributes.push(register.clone());
+        room(&mut pieces, &mut size, json!(register)).attributes.push(register.clone());
     }
-    // a revision is below 700 bytes, so this many members stay below the limit
-    let mut members = delta.members.chunks(MAX_MEMBERS.min(MAX_BYTES / 1024));
-    attributes.members = members.next().unwrap_or_default().to_vec();
-    pieces.push(attributes);
-    pieces.extend(members.map(|members| Delta { members: members.to_vec(), ..Delta::default() }));
+    for member in &delta.members {
+        room(&mut pieces, &mut size, json!(member)).members.push(member.clone());
+    }
     pieces
+}
+
+/// The piece that still has room for this register: the last one, or a fresh one. The envelope, the floors and the
+/// commas get the other half of the bytes.
+fn room<'a>(pieces: &'a mut Vec<Delta>, size: &mut usize, register: Value) -> &'a mut Delta {
+    let len = register.to_string().len();
+    let full = pieces.last().is_none_or(|last| {
+        let empty = last.attributes.is_empty() && last.members.is_empty();
+        last.members.len() >= MAX_MEMBERS || (*size + len > MAX_BYTES / 2 && !empty)
+    });
+    if full {
+        pieces.push(Delta::default());
+        *size = 0;
+    }
+    *size += len;
+    let last = pieces.len() - 1;
+    &mut pieces[last]
 }

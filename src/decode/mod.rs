@@ -26,6 +26,8 @@ pub struct Input<'a> {
     pub from_publishers: bool,
     /// `x-relay-attempt` of a returning letter; 0 otherwise.
     pub attempt: u32,
+    /// `x-relay-replays` of a letter or verdict, if it has one.
+    pub round: Option<u32>,
 }
 
 /// Limits of decoding.
@@ -43,7 +45,7 @@ pub enum Decoded {
     /// A change of one resource.
     Change(Box<Change>),
     /// A decision about earlier revisions.
-    Verdict(verdict::Verdict),
+    Verdict(Box<verdict::Verdict>),
     /// Recognised, and not for us.
     Ignored,
     /// No decoder accepts it.
@@ -80,3 +82,6 @@ pub fn decode(input: &Input<'_>, limits: &Limits, now: Millis) -> Decoded {
         Err(refusal) => Decoded::Refused(refusal),
     }
 }
+
+#[cfg(test)]
+mod tests;

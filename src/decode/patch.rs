@@ -3,11 +3,11 @@
 use serde_json::{Map, Value};
 
 use super::Refusal;
-use super::put::{attributes, check_external_id, is_dropped, member_values, normalised};
+use super::put::{attributes, check_external_id, is_dropped, is_schema, member_values, normalised};
 use crate::core::change::{Delta, MemberRegister, Register};
 use crate::core::desired::{fold, is_members, is_nothing};
 use crate::core::letter::Class;
-use crate::core::path::{ENTERPRISE, Path};
+use crate::core::path::{ENTERPRISE, Path, PathError};
 use crate::core::resource::{ResourceKey, ResourceType};
 use crate::core::revision::Revision;
 
@@ -16,6 +16,16 @@ enum Verb {
     Add,
     Replace,
     Remove,
+}
+
+impl Verb {
+    const fn name(self) -> &'static str {
+        match self {
+            Verb::Add => "add",
+            Verb::Replace => "replace",
+            Verb::Remove => "remove",
+        }
+    }
 }
 
 /// Collects what the operations say, in their order: a later one wins.
@@ -75,22 +85,37 @@ impl Writer<'_> {
         let path = take(&mut map, "path");
         let value = take(&mut map, "value");
         match (path, value) {
+            (Some(Value::String(urn)), Some(Value::Object(value)))
+                if is_schema(&urn) && verb != Verb::Remove =>
+            {
+                self.expand(verb, Map::from_iter([(urn, Value::Object(value))]))
+            }
+            (Some(Value::String(urn)), _) if is_schema(&urn) => {
+                let name = operation_name(verb, &urn);
+                Err(unsupported(format!("{name}: a whole extension; name its attributes one by one")))
+            }
             (Some(Value::String(path)), value) if !path.trim().is_empty() => {
-                let name = format!("{verb:?} `{path}`").to_lowercase();
-                let path = path.parse::<Path>().map_err(|error| unsupported(format!("{name}: {error}")))?;
+                let name = operation_name(verb, &path);
+                let path =
+                    path.parse::<Path>().map_err(|error| unsupported(format!("{name}: {}", why(&error))))?;
                 self.write(verb, path, value).map_err(|problem| named(&name, problem))
             }
             (Some(Value::String(_)) | None, Some(Value::Object(value))) if verb != Verb::Remove => {
-                for (path, value) in attributes(value)? {
-                    self.write(verb, path, Some(value))?;
-                }
-                Ok(())
+                self.expand(verb, value)
             }
-            (Some(Value::String(_)) | None, _) => {
-                Err(unsupported(format!("{verb:?} without a path").to_lowercase()))
-            }
+            (Some(Value::String(_)) | None, _) => Err(unsupported(format!("{} without a path", verb.name()))),
             (Some(_), _) => Err(unsupported("`path` is not a text")),
         }
+    }
+
+    /// An operation without a path writes each attribute of its value.
+    fn expand(&mut self, verb: Verb, value: Map<String, Value>) -> Result<(), Problem> {
+        let attributes = attributes(value).map_err(|refusal| unsupported(refusal.detail))?;
+        for (path, value) in attributes {
+            let name = operation_name(verb, &path.to_string());
+            self.write(verb, path, Some(value)).map_err(|problem| named(&name, problem))?;
+        }
+        Ok(())
     }
 
     fn write(&mut self, verb: Verb, path: Path, value: Option<Value>) -> Result<(), Problem> {
@@ -113,7 +138,7 @@ impl Writer<'_> {
     }
 
     fn set(&mut self, verb: Verb, path: Path, value: Value) -> Result<(), Problem> {
-        let value = normalised(&path, value)?;
+        let value = normalised(&path, value).map_err(|refusal| unsupported(refusal.detail))?;
         match value {
             // the sub-attributes that are given are written, the others stay (RFC 7644 s3.5.2.1 and s3.5.2.3)
             Value::Object(map) if path.is_root() && path.root() != manager() => {
@@ -154,7 +179,7 @@ impl Writer<'_> {
 
     fn write_members(&mut self, verb: Verb, path: &Path, value: Option<Value>) -> Result<(), Problem> {
         if self.key.kind != ResourceType::Group {
-            return Err(Refusal::decode("a user has no `members`").into());
+            return Err(unsupported("a user has no `members`"));
         }
         match (&path.selector, &path.sub, verb, value) {
             (Some(selector), None, _, _) if selector.attribute == "value" => {
@@ -236,6 +261,21 @@ fn with_selector(mut map: Map<String, Value>, path: &Path) -> Value {
         map.entry(selector.attribute.clone()).or_insert_with(|| Value::String(selector.value.clone()));
     }
     Value::Object(map)
+}
+
+/// An operation as details name it. What a filter compares with is an attribute's value, and is left out.
+fn operation_name(verb: Verb, path: &str) -> String {
+    let texts = path.split('"').enumerate();
+    let shown: Vec<&str> = texts.map(|(at, text)| if at % 2 == 0 { text } else { "…" }).collect();
+    format!("{} `{}`", verb.name(), shown.join("\""))
+}
+
+/// What is wrong with a path, which the operation's name shows already.
+fn why(error: &PathError) -> &'static str {
+    match error {
+        PathError::Malformed(_) => "not an attribute path",
+        PathError::Selector(_) => "only [type eq \"…\"] and [value eq \"…\"] select elements here",
+    }
 }
 
 fn named(name: &str, problem: Problem) -> Problem {

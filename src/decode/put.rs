@@ -6,7 +6,9 @@ use serde_json::{Map, Value};
 use super::Refusal;
 use crate::core::change::{Delta, Lifecycle, MemberRegister, Register};
 use crate::core::desired::is_nothing;
-use crate::core::path::{ENTERPRISE, Path, canonical_name, canonical_schema};
+use crate::core::path::{
+    ENTERPRISE, Path, canonical_name, canonical_schema, is_core_schema, is_name, is_urn,
+};
 use crate::core::resource::{ResourceKey, ResourceType};
 use crate::core::revision::Revision;
 
@@ -23,8 +25,8 @@ pub(super) fn delta(key: &ResourceKey, data: Value, revision: &Revision) -> Resu
     let Value::Object(resource) = data else {
         return Err(Refusal::decode("`data` of a put is not an object"));
     };
-    let mut delta = Delta::default();
-    delta.lifecycle = Lifecycle { put: Some(revision.clone()), deleted: None };
+    let lifecycle = Lifecycle { put: Some(revision.clone()), deleted: None };
+    let mut delta = Delta { lifecycle, ..Delta::default() };
     for (path, value) in attributes(resource)? {
         if path.schema.is_none() && path.attribute == "externalId" {
             check_external_id(key, &value)?;
@@ -43,11 +45,7 @@ pub(super) fn attributes(resource: Map<String, Value>) -> Result<Vec<(Path, Valu
     let mut attributes = Vec::new();
     for (name, value) in resource {
         match value {
-            Value::Object(inner) if is_schema(&name) => {
-                let schema = canonical_schema(&name);
-                attributes
-                    .extend(inner.into_iter().map(|(name, value)| (Path::extension(&schema, &name), value)));
-            }
+            Value::Object(inner) if is_schema(&name) => attributes.extend(extension(&name, inner)?),
             Value::Null if is_schema(&name) => {}
             value => {
                 let path = name.parse::<Path>().map_err(|error| Refusal::decode(error.to_string()))?;
@@ -58,11 +56,28 @@ pub(super) fn attributes(resource: Map<String, Value>) -> Result<Vec<(Path, Valu
     Ok(attributes)
 }
 
-/// True for the URN of an extension; `urn:…:User:department` is one of its attributes, and parses as a path.
-fn is_schema(name: &str) -> bool {
-    let urn = name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("urn:"));
-    urn && (name.eq_ignore_ascii_case(ENTERPRISE)
-        || name.rsplit(':').next().is_some_and(|last| last.starts_with(char::is_uppercase)))
+/// The attributes below a schema's URN.
+fn extension(urn: &str, inner: Map<String, Value>) -> Result<Vec<(Path, Value)>, Refusal> {
+    let schema = canonical_schema(urn);
+    let attribute = |(name, value): (String, Value)| match is_name(&name) {
+        true if is_core_schema(urn) => Ok((Path::core(&name), value)),
+        true => Ok((Path::extension(&schema, &name), value)),
+        false => Err(no_name(&name)),
+    };
+    inner.into_iter().map(attribute).collect()
+}
+
+fn no_name(name: &str) -> Refusal {
+    Refusal::decode(format!("`{name}` is not an attribute name"))
+}
+
+/// True for the URN of a schema. `urn:…:User:department` is one of its attributes, and parses as a path: what stands
+/// after the name of a resource type, in lower case.
+pub(super) fn is_schema(name: &str) -> bool {
+    let mut segments = name.rsplit(':');
+    let (last, before) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
+    let is_attribute = last.starts_with(char::is_lowercase) && before.starts_with(char::is_uppercase);
+    is_urn(name) && !is_attribute
 }
 
 /// `externalId` must be the event's subject.
@@ -116,7 +131,8 @@ pub(super) fn member_values(value: &Value) -> Result<Vec<String>, String> {
     Ok(values.into_iter().collect())
 }
 
-/// A value in the RFC's spelling: names of sub-attributes, booleans that came as texts, the manager as an object.
+/// A value in the RFC's spelling: names of sub-attributes, booleans that came as texts, the manager as an object, one
+/// element of a list as a list.
 pub(super) fn normalised(path: &Path, value: Value) -> Result<Value, Refusal> {
     let name = path.sub.as_deref().unwrap_or(&path.attribute);
     if path.schema.is_none() && path.is_root() && path.attribute == "active" {
@@ -128,7 +144,15 @@ pub(super) fn normalised(path: &Path, value: Value) -> Result<Value, Refusal> {
     {
         return Ok(serde_json::json!({ "value": text }));
     }
-    Ok(spelled(name, value))
+    match spelled(name, value) {
+        one @ Value::Object(_) if path.is_root() && path.is_multi_valued() => Ok(Value::Array(vec![one])),
+        // sub-attributes become paths of their own
+        Value::Object(map) if path.is_root() => match map.keys().find(|name| !is_name(name)) {
+            Some(bad) => Err(no_name(&format!("{path}.{bad}"))),
+            None => Ok(Value::Object(map)),
+        },
+        value => Ok(value),
+    }
 }
 
 fn boolean(value: Value) -> Option<bool> {

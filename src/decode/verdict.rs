@@ -6,7 +6,8 @@ use serde_json::json;
 use super::cloudevent::Envelope;
 use super::intent::{envelope, without_values};
 use super::{Decoded, Refusal};
-use crate::core::desired::Buried;
+use crate::core::desired::Words;
+use crate::core::mark::{Mark, Stage};
 use crate::core::path::Path;
 use crate::core::resource::ResourceKey;
 use crate::core::revision::Revision;
@@ -28,28 +29,29 @@ pub enum Kind {
     Discarded,
 }
 
-/// What a decision is about.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Subject {
-    /// An attribute path.
-    Path(Path),
-    /// A member.
-    Member(String),
-    /// The `put`.
-    Put,
-    /// The `delete`.
-    Deleted,
+impl Kind {
+    /// The mark that the words get.
+    pub fn mark(self, round: u32) -> Mark {
+        let stage = match self {
+            Kind::Held => Stage::Held,
+            Kind::Approved => Stage::Approved,
+            Kind::Dead | Kind::Rejected | Kind::Discarded => Stage::Dead,
+        };
+        Mark::new(round, stage)
+    }
 }
 
-/// A decision about revisions of one resource.
+/// A decision about words of one resource.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
     /// Whose.
     pub key: ResourceKey,
     /// What was decided.
     pub kind: Kind,
-    /// About what, up to which revision.
-    pub registers: Vec<(Subject, Revision)>,
+    /// About what.
+    pub words: Words,
+    /// How often they had been replayed before that.
+    pub round: u32,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,48 +71,52 @@ struct Entry {
     revision: Option<Revision>,
 }
 
-pub(super) fn decode(envelope: Envelope) -> Result<Decoded, Refusal> {
+pub(super) fn decode(envelope: Envelope, round: u32) -> Result<Decoded, Refusal> {
     let body: Body = serde_json::from_value(envelope.data)
         .map_err(|error| Refusal::decode(format!("not a verdict: {}", without_values(&error))))?;
-    let registers = body.registers.into_iter().map(register).collect::<Result<_, _>>()?;
-    Ok(Decoded::Verdict(Verdict { key: envelope.key, kind: body.verdict, registers }))
+    let mut words = Words::default();
+    for entry in body.registers {
+        take(entry, &mut words)?;
+    }
+    Ok(Decoded::Verdict(Box::new(Verdict { key: envelope.key, kind: body.verdict, words, round })))
 }
 
-fn register(entry: Entry) -> Result<(Subject, Revision), Refusal> {
+fn take(entry: Entry, words: &mut Words) -> Result<(), Refusal> {
     let bad =
         || Refusal::decode("not a verdict: a register has one of path, member, lifecycle, and a revision");
-    let subject = match (entry.path, entry.member, entry.lifecycle.as_deref()) {
-        (Some(path), None, None) => Subject::Path(path),
-        (None, Some(member), None) => Subject::Member(member),
-        (None, None, Some("put")) => Subject::Put,
-        (None, None, Some("deleted")) => Subject::Deleted,
+    let revision = entry.revision.ok_or_else(bad)?;
+    match (entry.path, entry.member, entry.lifecycle.as_deref()) {
+        (Some(path), None, None) => words.attributes.push((path, revision)),
+        (None, Some(member), None) => words.members.push((member, revision)),
+        (None, None, Some("put")) => words.put = Some(revision),
+        (None, None, Some("deleted")) => words.deleted = Some(revision),
         _ => return Err(bad()),
-    };
-    Ok((subject, entry.revision.ok_or_else(bad)?))
+    }
+    Ok(())
 }
 
-/// Encodes the verdict that a dead letter is the home of these: routing key and body.
-pub fn encode_dead(
+/// Encodes a verdict: routing key and body.
+pub fn encode(
     key: &ResourceKey,
-    buried: &Buried,
-    members: &[(String, Revision)],
+    verdict: Kind,
+    words: &Words,
     target: &str,
     now: Millis,
     ids: fn() -> String,
 ) -> (String, Vec<u8>) {
     let entry = |subject: Entry, revision: &Revision| Entry { revision: Some(revision.clone()), ..subject };
-    let paths = buried
+    let paths = words
         .attributes
         .iter()
         .map(|(path, revision)| entry(Entry { path: Some(path.clone()), ..Entry::default() }, revision));
-    let members = members
+    let members = words
+        .members
         .iter()
         .map(|(value, revision)| entry(Entry { member: Some(value.clone()), ..Entry::default() }, revision));
     let lifecycle = |word: &str| Entry { lifecycle: Some(word.to_owned()), ..Entry::default() };
-    let put = buried.put.iter().map(|revision| entry(lifecycle("put"), revision));
-    let deleted = buried.deleted.iter().map(|revision| entry(lifecycle("deleted"), revision));
-    let body =
-        Body { verdict: Kind::Dead, registers: paths.chain(members).chain(put).chain(deleted).collect() };
+    let put = words.put.iter().map(|revision| entry(lifecycle("put"), revision));
+    let deleted = words.deleted.iter().map(|revision| entry(lifecycle("deleted"), revision));
+    let body = Body { verdict, registers: paths.chain(members).chain(put).chain(deleted).collect() };
     let kind = format!("directory.{}.verdict", key.kind.word());
     let event = envelope(&kind, key, target, now, ids, json!(body));
     (kind, event.to_string().into_bytes())

@@ -47,6 +47,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         Unit::Seconds,
         "how long the oldest one is due, by lane"
     );
+    metrics::describe_gauge!("scim_relay_circuit_state", "0 closed, 1 half-open, 2 open");
     metrics::describe_gauge!("scim_relay_dead_letters", "letters in the dead letter queue");
     metrics::describe_gauge!(
         "scim_relay_retry_waiting",
@@ -72,6 +73,9 @@ impl Observer for Requests {
 
 /// Reads the gauges that all replicas share.
 pub async fn refresh<S: Store>(store: &S, now: crate::core::schedule::Millis) {
+    if let Ok(circuit) = store.circuit().await {
+        metrics::gauge!("scim_relay_circuit_state").set(f64::from(circuit.state(now).number()));
+    }
     let Ok(backlog) = store.backlog().await else { return };
     for lane in crate::core::schedule::Lane::ALL {
         let pending = backlog.pending.get(&lane).copied().unwrap_or(0);

@@ -1,6 +1,7 @@
 //! Operation: telemetry, metrics, the admin endpoint, shutdown.
 
 pub mod admin;
+pub mod audit;
 pub mod check;
 pub mod clock;
 pub mod metrics;

@@ -8,8 +8,12 @@ use serde::Serialize;
 use crate::broker::connection::BrokerError;
 use crate::broker::inspector::Inspector;
 use crate::broker::topology::Names;
+use crate::core::disposition::Trouble;
 use crate::core::schedule::{Lane, Millis};
 use crate::pipeline::ports::{Store, StoreError};
+
+/// A replica that said so within this is alive.
+pub const ALIVE_MS: i64 = 15_000;
 
 /// Why a status could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -17,9 +21,18 @@ pub enum StatusError {
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The broker did not answer, or the topology is not there.
-    #[error("{0}; has `scim-relay topology apply` been run?")]
-    Broker(#[from] BrokerError),
+    /// The broker did not answer.
+    #[error(transparent)]
+    Broker(BrokerError),
+    /// The topology is not there.
+    #[error("{0}; run `scim-relay topology apply` first")]
+    NoTopology(BrokerError),
+}
+
+impl From<BrokerError> for StatusError {
+    fn from(error: BrokerError) -> Self {
+        if error.is_not_found() { StatusError::NoTopology(error) } else { StatusError::Broker(error) }
+    }
 }
 
 /// What there is.
@@ -33,6 +46,16 @@ pub struct Status {
     pub oldest_seconds: BTreeMap<&'static str, f64>,
     /// Messages ready, per queue.
     pub queues: BTreeMap<String, u32>,
+    /// The circuit breaker: `closed`, `half-open` or `open`.
+    pub circuit: &'static str,
+    /// What is wrong with the target, if something is.
+    pub trouble: Option<&'static str>,
+    /// Seconds until somebody may send again.
+    pub paused_seconds: f64,
+    /// Lanes that an operator stopped.
+    pub stopped: Vec<&'static str>,
+    /// Replicas that are alive.
+    pub replicas: u64,
 }
 
 impl Status {
@@ -57,7 +80,14 @@ impl Status {
             waiting += inspector.ready(&names.rung(*delay)).await?;
         }
         queues.insert("retry".to_owned(), waiting);
+        let circuit = store.circuit().await?;
+        let replicas = store.replicas(Millis(now.0 - ALIVE_MS)).await?;
         Ok(Self {
+            circuit: circuit.state(now).name(),
+            trouble: circuit.trouble.map(Trouble::name),
+            paused_seconds: circuit.paused_until.map_or(0.0, |until| until.since(now).as_secs_f64()),
+            stopped: circuit.stopped.iter().map(|lane| lane.name()).collect(),
+            replicas,
             target: target.to_owned(),
             pending: Lane::ALL.into_iter().map(|lane| (lane.name(), count(lane))).collect(),
             oldest_seconds: Lane::ALL.into_iter().map(|lane| (lane.name(), age(lane))).collect(),
@@ -77,6 +107,19 @@ impl Status {
         for (queue, count) in &self.queues {
             text.push_str(&format!("{queue:<13}{count:>10}\n"));
         }
+        let trouble = self.trouble.map(|trouble| format!(" ({trouble})")).unwrap_or_default();
+        text.push_str(&format!("\n{:<13}{:>10}{trouble}\n", "circuit", self.circuit));
+        if self.paused_seconds > 0.0 {
+            text.push_str(&format!("{:<13}{:>8.1} s\n", "paused for", self.paused_seconds));
+        }
+        if !self.stopped.is_empty() {
+            text.push_str(&format!(
+                "{:<13}{} (by an operator: `scim-relay resume`)\n",
+                "stopped",
+                self.stopped.join(", ")
+            ));
+        }
+        text.push_str(&format!("{:<13}{:>10}\n", "replicas", self.replicas));
         text.trim_end().to_owned()
     }
 

@@ -17,11 +17,12 @@ use super::ports::{
 use super::schedule::after_merge;
 use super::settings::Settings;
 use crate::core::change::{Change, Delta};
-use crate::core::desired::{Buried, Merged};
+use crate::core::desired::Merged;
 use crate::core::record::{Record, Trouble};
 use crate::core::resource::ResourceKey;
 use crate::core::schedule::Millis;
 use crate::core::settle;
+use crate::decode::verdict::Verdict;
 use crate::decode::{Decoded, Input, Limits, Refusal, decode};
 
 /// Most deliveries merged at once.
@@ -55,8 +56,8 @@ pub struct Intake<S, P> {
 
 /// What one delivery says.
 enum Said {
-    Change(Change),
-    Verdict(crate::decode::verdict::Verdict),
+    Change(Box<Change>),
+    Verdict(Box<Verdict>),
     Refused(Refusal),
     Nothing,
 }
@@ -78,6 +79,7 @@ impl<S: Store, P: Publisher> Intake<S, P> {
     pub async fn run<C: Consumer>(self, mut consumer: C, stop: CancellationToken) {
         loop {
             let batch = tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 batch = self.next(&mut consumer) => batch,
             };
@@ -128,6 +130,7 @@ impl<S: Store, P: Publisher> Intake<S, P> {
             while let Err(error) = self.merge(&group).await {
                 tracing::warn!(%error, deliveries = group.len(), "intake waits");
                 tokio::select! {
+                    biased;
                     () = stop.cancelled() => return false,
                     () = tokio::time::sleep(wait) => {}
                 }
@@ -154,7 +157,7 @@ impl<S: Store, P: Publisher> Intake<S, P> {
         for delivery in group {
             match self.decode(delivery, now) {
                 Said::Change(change) => {
-                    let pieces = pieces(change).into_iter().map(|piece| (piece, delivery.source));
+                    let pieces = pieces(*change).into_iter().map(|piece| (piece, delivery.source));
                     for (piece, source) in pieces {
                         changes.entry(piece.key.clone()).or_default().push((piece, source));
                     }
@@ -175,23 +178,24 @@ impl<S: Store, P: Publisher> Intake<S, P> {
 
     fn decode(&self, delivery: &Delivery, now: Millis) -> Said {
         let message = &delivery.message;
-        let attempt = match message.headers.get("x-relay-attempt") {
-            Some(Header::Int(attempt)) => u32::try_from(*attempt).unwrap_or(0),
-            _ => 0,
+        let number = |name: &str| match message.headers.get(name) {
+            Some(Header::Int(number)) => u32::try_from(*number).ok(),
+            _ => None,
         };
         let input = Input {
             body: &message.body,
             content_type: message.content_type.as_deref(),
             timestamp: message.timestamp,
             from_publishers: delivery.from_publishers,
-            attempt,
+            attempt: number("x-relay-attempt").unwrap_or(0),
+            round: number("x-relay-replays"),
         };
         let limits = Limits {
             max_event_bytes: self.settings.max_event_bytes,
             max_clock_skew: self.settings.max_clock_skew,
         };
         let (format, said) = match decode(&input, &limits, now) {
-            Decoded::Change(change) => ("cloudevents", Said::Change(*change)),
+            Decoded::Change(change) => ("cloudevents", Said::Change(change)),
             Decoded::Verdict(verdict) => ("cloudevents", Said::Verdict(verdict)),
             Decoded::Ignored => ("ignored", Said::Nothing),
             Decoded::Refused(refusal) => ("undecodable", Said::Refused(refusal)),
@@ -282,20 +286,15 @@ impl<S: Store, P: Publisher> Intake<S, P> {
         MergedRecord { swap, results }
     }
 
-    /// What was decided about these revisions is decided here too.
-    async fn merge_verdict(&self, verdict: &crate::decode::verdict::Verdict) -> Result<(), StoreError> {
-        let Some((buried, members)) = buried(verdict) else { return Ok(()) };
-        let values: Vec<String> = members.iter().map(|(value, _)| value.clone()).collect();
+    /// What was decided about these words is decided here too.
+    async fn merge_verdict(&self, verdict: &Verdict) -> Result<(), StoreError> {
+        let values: Vec<String> = verdict.words.members.iter().map(|(value, _)| value.clone()).collect();
         loop {
             let loads = [Load { key: verdict.key.clone(), members: values.clone() }];
             let Some(loaded) = self.store.load(&loads).await?.pop() else { return Ok(()) };
             let Loaded { key, version, mut record, members: mut entries } = loaded;
             let (before, entries_before) = (record.clone(), entries.clone());
-            let claim = record.claim.clone();
-            settle::bury(&mut record, &mut entries, &buried, &members);
-            record.claim = claim;
-            record.trouble = before.trouble.clone();
-            record.waiting = before.waiting;
+            settle::mark(&mut record, &mut entries, &verdict.words, verdict.kind.mark(verdict.round));
             if record == before && entries == entries_before {
                 return Ok(());
             }
@@ -367,25 +366,4 @@ fn count(results: &[(Merged, Source)]) {
         };
         metrics::counter!("scim_relay_events_merged_total", "result" => result).increment(1);
     }
-}
-
-/// What a verdict takes out of the desired state.
-fn buried(
-    verdict: &crate::decode::verdict::Verdict,
-) -> Option<(Buried, Vec<(String, crate::core::revision::Revision)>)> {
-    use crate::decode::verdict::{Kind, Subject};
-    match verdict.kind {
-        Kind::Dead => {}
-        Kind::Held | Kind::Approved | Kind::Rejected | Kind::Discarded => return None,
-    }
-    let (mut buried, mut members) = (Buried::default(), Vec::new());
-    for (subject, revision) in &verdict.registers {
-        match subject {
-            Subject::Path(path) => buried.attributes.push((path.clone(), revision.clone())),
-            Subject::Member(value) => members.push((value.clone(), revision.clone())),
-            Subject::Put => buried.put = Some(revision.clone()),
-            Subject::Deleted => buried.deleted = Some(revision.clone()),
-        }
-    }
-    Some((buried, members))
 }

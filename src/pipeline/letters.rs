@@ -58,6 +58,21 @@ impl Reason {
     }
 }
 
+/// What a letter is about: the unapplied part of a resource, and why it is not applied.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// Whose.
+    pub key: &'a ResourceKey,
+    /// The record, with its failures so far.
+    pub record: &'a Record,
+    /// The unapplied part.
+    pub intent: &'a Delta,
+    /// How often it was replayed.
+    pub round: u32,
+    /// Why.
+    pub reason: &'a Reason,
+}
+
 /// Cuts a text at a character boundary.
 fn cut(text: &str, bytes: usize) -> String {
     text.char_indices().take_while(|(at, c)| at + c.len_utf8() <= bytes).map(|(_, c)| c).collect()
@@ -90,51 +105,38 @@ impl<P: Publisher> Letters<P> {
         Self { publisher, clock, routes, target, ids }
     }
 
-    /// Puts the unapplied part of a resource on a rung.
-    pub async fn retry(
-        &self,
-        key: &ResourceKey,
-        record: &Record,
-        intent: &Delta,
-        reason: &Reason,
-        rung: usize,
-    ) -> Result<(), PublishError> {
+    /// Puts a case on a rung.
+    pub async fn retry(&self, case: &Case<'_>, rung: usize) -> Result<(), PublishError> {
         let rung = self.routes.rungs.get(rung).cloned().unwrap_or_default();
-        for (routing_key, body) in self.bodies(key, record, intent, Origin::Retry) {
-            let mut message = self.letter(key, record, intent, reason, &routing_key, body);
+        for (routing_key, body) in self.bodies(case, Origin::Retry) {
+            let mut message = self.letter(case, &routing_key, body);
             message.exchange = self.routes.out.clone();
             message.routing_key = routing_key;
             message.headers.insert("BCC".into(), Header::List(vec![rung.clone()]));
             self.publisher.publish(message).await?;
         }
-        metrics::counter!("scim_relay_retries_total", "class" => reason.class.name()).increment(1);
+        metrics::counter!("scim_relay_retries_total", "class" => case.reason.class.name()).increment(1);
         Ok(())
     }
 
-    /// Dead-letters the unapplied part of a resource, then says so in the journal.
-    pub async fn dead(
-        &self,
-        key: &ResourceKey,
-        record: &Record,
-        intent: &Delta,
-        reason: &Reason,
-    ) -> Result<(), PublishError> {
-        for (routing_key, body) in self.bodies(key, record, intent, Origin::Replay) {
-            let mut message = self.letter(key, record, intent, reason, &routing_key, body);
+    /// Dead-letters a case, then says so in the journal.
+    pub async fn dead(&self, case: &Case<'_>) -> Result<(), PublishError> {
+        for (routing_key, body) in self.bodies(case, Origin::Replay) {
+            let mut message = self.letter(case, &routing_key, body);
             message.exchange = self.routes.out.clone();
             message.routing_key = self.routes.dead.clone();
             self.publisher.publish(message).await?;
-            metrics::counter!("scim_relay_dead_letters_total", "class" => reason.class.name()).increment(1);
+            metrics::counter!("scim_relay_dead_letters_total", "class" => case.reason.class.name())
+                .increment(1);
         }
-        self.verdict(key, record, intent).await
+        self.verdict(case, verdict::Kind::Dead).await
     }
 
-    /// Says in the journal that a dead letter is the home of this intent.
-    async fn verdict(&self, key: &ResourceKey, record: &Record, intent: &Delta) -> Result<(), PublishError> {
+    /// Says in the journal what was decided about the words of a case.
+    async fn verdict(&self, case: &Case<'_>, kind: verdict::Kind) -> Result<(), PublishError> {
         let now = self.clock.now();
-        let buried = settle::buried(record, intent);
-        let members: Vec<_> = intent.members.iter().map(|m| (m.value.clone(), m.revision.clone())).collect();
-        let (routing_key, body) = verdict::encode_dead(key, &buried, &members, &self.target, now, self.ids);
+        let words = settle::words(case.record, case.intent);
+        let (routing_key, body) = verdict::encode(case.key, kind, &words, &self.target, now, self.ids);
         let message = Message {
             exchange: self.routes.intake.clone(),
             routing_key,
@@ -142,6 +144,7 @@ impl<P: Publisher> Letters<P> {
             content_type: Some("application/cloudevents+json".into()),
             message_id: Some((self.ids)()),
             timestamp: Some(now),
+            headers: BTreeMap::from([("x-relay-replays".to_owned(), Header::Int(case.round.into()))]),
             ..Message::default()
         };
         self.publisher.publish(message).await
@@ -158,7 +161,7 @@ impl<P: Publisher> Letters<P> {
         let now = self.clock.now();
         let mut message = original.clone();
         message.headers.retain(|name, _| !name.starts_with("x-relay-"));
-        headers(&mut message.headers, reason, now, now, 0);
+        headers(&mut message.headers, reason, (now, now), 0, 0);
         origin(&mut message.headers, original);
         if let Some(resource) = resource {
             text(&mut message.headers, "resource", &resource.to_string());
@@ -173,28 +176,15 @@ impl<P: Publisher> Letters<P> {
         Ok(())
     }
 
-    fn bodies(
-        &self,
-        key: &ResourceKey,
-        record: &Record,
-        intent: &Delta,
-        origin: Origin,
-    ) -> Vec<(String, Vec<u8>)> {
+    fn bodies(&self, case: &Case<'_>, origin: Origin) -> Vec<(String, Vec<u8>)> {
         let now = self.clock.now();
-        let first_seen = record.first_seen.unwrap_or(now);
-        intent::encode(key, intent, origin, first_seen, &self.target, now, self.ids)
+        let first_seen = case.record.first_seen.unwrap_or(now);
+        intent::encode(case.key, case.intent, origin, first_seen, &self.target, now, self.ids)
     }
 
-    fn letter(
-        &self,
-        key: &ResourceKey,
-        record: &Record,
-        intent: &Delta,
-        reason: &Reason,
-        routing_key: &str,
-        body: Vec<u8>,
-    ) -> Message {
+    fn letter(&self, case: &Case<'_>, routing_key: &str, body: Vec<u8>) -> Message {
         let now = self.clock.now();
+        let Case { key, record, intent, .. } = case;
         let (first, attempt) =
             record.trouble.as_ref().map_or((now, 0), |trouble| (trouble.first_failed_at, trouble.attempt));
         let mut message = Message {
@@ -204,7 +194,7 @@ impl<P: Publisher> Letters<P> {
             timestamp: record.first_seen.or(Some(now)),
             ..Message::default()
         };
-        headers(&mut message.headers, reason, first, now, attempt);
+        headers(&mut message.headers, case.reason, (first, now), attempt, case.round);
         text(&mut message.headers, "resource", &key.to_string());
         if let Some(revision) = newest(intent) {
             text(&mut message.headers, "revision", &revision_text(revision));
@@ -223,12 +213,12 @@ fn text(headers: &mut BTreeMap<String, Header>, name: &str, value: &str) {
 fn headers(
     headers: &mut BTreeMap<String, Header>,
     reason: &Reason,
-    first: Millis,
-    last: Millis,
+    (first, last): (Millis, Millis),
     attempt: u32,
+    round: u32,
 ) {
     headers.insert("x-relay-attempt".into(), Header::Int(attempt.into()));
-    headers.insert("x-relay-replays".into(), Header::Int(0));
+    headers.insert("x-relay-replays".into(), Header::Int(round.into()));
     text(headers, "first-failed-at", &rfc3339(first));
     text(headers, "last-failed-at", &rfc3339(last));
     text(headers, "class", reason.class.name());

@@ -44,6 +44,10 @@ pub struct Settings {
     pub reference_wait: Duration,
     /// What references denote.
     pub references: ReferenceKind,
+    /// Merge, plan and report, and write nothing.
+    pub read_only: bool,
+    /// Values of externalId, userName or displayName whose resources are never written.
+    pub protected: Vec<String>,
     /// What carries no externalId at the target may be adopted.
     pub adopt: bool,
     /// How operations go out.
@@ -91,6 +95,9 @@ pub const LEASE: Duration = Duration::from_secs(15);
 
 /// How long a lookup says that a referenced resource is not there.
 pub const ABSENT_FOR: Duration = Duration::from_secs(20);
+
+/// How often what is only reported is planned again.
+pub const READ_ONLY_RECHECK: Duration = Duration::from_secs(60);
 
 /// How often a pending reference is looked at, besides being woken by the resource's creation.
 pub const REFERENCE_RECHECK: Duration = Duration::from_secs(30);

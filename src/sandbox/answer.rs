@@ -26,6 +26,14 @@ impl Answer {
         Self { status, headers: Vec::new(), body: None }
     }
 
+    /// As `application/json` instead of `application/scim+json`.
+    pub fn plain_json(self) -> Self {
+        match self.body {
+            Some(_) => self.with("content-type", "application/json"),
+            None => self,
+        }
+    }
+
     /// With one more header.
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));

@@ -25,6 +25,8 @@ pub struct Auth {
 pub enum TokenError {
     /// The client is not known or its secret is wrong.
     InvalidClient,
+    /// No grant is named.
+    InvalidRequest,
     /// Another grant than client credentials.
     UnsupportedGrantType,
 }
@@ -34,7 +36,7 @@ impl TokenError {
     pub fn status(self) -> u16 {
         match self {
             TokenError::InvalidClient => 401,
-            TokenError::UnsupportedGrantType => 400,
+            TokenError::InvalidRequest | TokenError::UnsupportedGrantType => 400,
         }
     }
 
@@ -42,6 +44,7 @@ impl TokenError {
     pub fn body(self) -> Value {
         match self {
             TokenError::InvalidClient => json!({"error": "invalid_client"}),
+            TokenError::InvalidRequest => json!({"error": "invalid_request"}),
             TokenError::UnsupportedGrantType => json!({"error": "unsupported_grant_type"}),
         }
     }
@@ -86,8 +89,10 @@ impl Auth {
     ) -> Result<Value, TokenError> {
         let fields: HashMap<String, String> = form_urlencoded::parse(form).into_owned().collect();
         self.check_client(authorization, &fields)?;
-        if fields.get("grant_type").map(String::as_str) != Some("client_credentials") {
-            return Err(TokenError::UnsupportedGrantType);
+        match fields.get("grant_type").map(String::as_str) {
+            Some("client_credentials") => {}
+            Some(_) => return Err(TokenError::UnsupportedGrantType),
+            None => return Err(TokenError::InvalidRequest),
         }
         self.issued.retain(|_, expires| now < *expires);
         let token = dice.token();
@@ -181,6 +186,8 @@ mod tests {
         let mut auth = Auth::new(Some("t".into()), None, SignedDuration::from_secs(60));
         let refused = auth.issue(None, b"grant_type=password", at(0), &mut Dice::new(1));
         assert_eq!(refused, Err(TokenError::UnsupportedGrantType));
+        let refused = auth.issue(None, b"", at(0), &mut Dice::new(1));
+        assert_eq!(refused, Err(TokenError::InvalidRequest));
     }
 
     #[test]

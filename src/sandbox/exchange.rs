@@ -167,7 +167,10 @@ impl Exchange {
 
     /// The request that the client gives up is applied all the same.
     fn apply_late(self, world: &Arc<World>) {
-        let delay = world.lock().provider.faults.late_apply_ms;
+        let (delay, era) = {
+            let state = world.lock();
+            (state.provider.faults.late_apply_ms, state.era)
+        };
         if delay == 0 {
             return;
         }
@@ -176,7 +179,9 @@ impl Exchange {
             tokio::select! {
                 () = later.stop.cancelled() => {}
                 () = tokio::time::sleep(std::time::Duration::from_millis(delay)) => {
-                    self.apply(&later);
+                    if later.lock().era == era {
+                        self.apply(&later);
+                    }
                 }
             }
         });

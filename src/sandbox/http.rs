@@ -44,10 +44,10 @@ async fn respond(
     let path = parts.uri.path();
     if path.starts_with("/_sandbox/") {
         let base = exchange::base(&world, &parts.headers);
-        return response(admin::answer(&world, parts.method.as_str(), path, &body, &base));
+        return response(admin::answer(&world, parts.method.as_str(), path, &body, &base).plain_json());
     }
     if path == "/oauth/token" {
-        return response(admin::token(&world, &parts, &body));
+        return response(admin::token(&world, &parts, &body).plain_json());
     }
     if !is_below_base(path) {
         return response(Refusal::not_found(path).into());
@@ -107,6 +107,7 @@ fn response(answer: Answer) -> Response {
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     if body.is_some() {
+        // unless the answer has its own
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/scim+json"));
     }
     insert(headers, answer.headers);
@@ -134,11 +135,18 @@ async fn half(response: Response) -> Response {
     let whole = to_bytes(body, usize::MAX).await.unwrap_or_default();
     parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(whole.len().max(1)));
     let first = whole.slice(..whole.len() / 2);
-    Response::from_parts(parts, Body::new(BrokenOff(Some(first))))
+    Response::from_parts(parts, Body::new(BrokenOff::Begins(first)))
 }
 
 /// A body that ends with an error.
-struct BrokenOff(Option<Bytes>);
+enum BrokenOff {
+    /// What there is of it comes next.
+    Begins(Bytes),
+    /// It has been handed over. An error at once would end the connection before anything is sent.
+    Pauses,
+    /// The error comes next.
+    Breaks,
+}
 
 impl http_body::Body for BrokenOff {
     type Data = Bytes;
@@ -146,12 +154,18 @@ impl http_body::Body for BrokenOff {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        let next = match self.0.take() {
-            Some(first) => Ok(Frame::data(first)),
-            None => Err(std::io::ErrorKind::ConnectionReset.into()),
-        };
-        Poll::Ready(Some(next))
+        match std::mem::replace(&mut *self, BrokenOff::Breaks) {
+            BrokenOff::Begins(first) => {
+                *self = BrokenOff::Pauses;
+                Poll::Ready(Some(Ok(Frame::data(first))))
+            }
+            BrokenOff::Pauses => {
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            BrokenOff::Breaks => Poll::Ready(Some(Err(std::io::ErrorKind::ConnectionReset.into()))),
+        }
     }
 }

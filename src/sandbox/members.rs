@@ -37,6 +37,11 @@ impl Details {
         self.0.is_none()
     }
 
+    /// Whether the client said this.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.as_deref().is_some_and(|map| super::path::get(map, name).is_some())
+    }
+
     /// The element without `$ref` and `type`, where the provider knows better.
     pub fn element(&self, id: &str) -> Map<String, Value> {
         let mut element = self.0.as_deref().cloned().unwrap_or_default();

@@ -28,7 +28,8 @@ pub struct SandboxOptions {
     /// Seed of identifiers and of the faults' chance.
     #[arg(long, default_value_t)]
     pub seed: u64,
-    /// What goes wrong and what is supported; can be changed at run time with PUT /_sandbox/faults.
+    /// What goes wrong and what is supported; can be changed at run time with PUT /_sandbox/faults, and is forgotten with DELETE
+    /// /_sandbox/state.
     #[command(flatten)]
     pub faults: Faults,
 }

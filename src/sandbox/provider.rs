@@ -124,9 +124,7 @@ impl Provider {
         }
         let condition = condition.filter(|_| self.faults.etag);
         let terms = Terms { condition, policy: self.faults.policy(), now };
-        let written = self.store(write, terms)?;
-        self.let_somebody_else_write(&written, now);
-        Ok(written)
+        self.store(write, terms)
     }
 
     fn store(&mut self, write: Write, terms: Terms<'_>) -> Result<Written, Refusal> {
@@ -173,8 +171,9 @@ impl Provider {
         Refusal::new(self.faults.poison_status, "this user can not be written")
     }
 
-    fn let_somebody_else_write(&mut self, written: &Written, now: Timestamp) {
-        if written.version.is_none() && written.status == 204 {
+    /// What somebody else does to the resource once the write is answered: its answer knows nothing of it.
+    pub fn let_somebody_else_write(&mut self, written: &Written, now: Timestamp) {
+        if written.status == 204 {
             return;
         }
         if self.dice.hits(self.faults.rate_foreign_change) {

@@ -77,7 +77,7 @@ impl Query {
     /// # Errors
     /// `invalidFilter`.
     pub fn run(&self, view: View<'_>, kinds: &[Kind], faults: &Faults) -> Result<Value, Refusal> {
-        let filter = self.filter(faults)?;
+        let filter = self.filter(kinds, faults)?;
         let mut found = kinds.iter().flat_map(|kind| matching(view, *kind, filter.as_ref())).collect();
         if let Some(path) = &self.sort_by {
             self.sort(view, path, &mut found);
@@ -88,14 +88,14 @@ impl Query {
         Ok(list_response(found.len(), self.start_index, shown))
     }
 
-    fn filter(&self, faults: &Faults) -> Result<Option<Filter>, Refusal> {
+    fn filter(&self, kinds: &[Kind], faults: &Faults) -> Result<Option<Filter>, Refusal> {
         match &self.filter {
             None => Ok(None),
             Some(_) if faults.ignore_filter => Ok(None),
             Some(_) if !faults.filter => {
                 Err(Refusal::of(ScimType::InvalidFilter, "filters are not supported"))
             }
-            Some(text) => filter::parse(text).map(Some),
+            Some(text) => filter::parse(text, kinds).map(Some),
         }
     }
 

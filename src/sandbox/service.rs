@@ -52,7 +52,10 @@ fn respond(call: Call, provider: &mut Provider, now: Timestamp) -> Result<Answer
         }
         (Endpoint::Bulk, "POST") => run_bulk(call, provider, now),
         (Endpoint::Me, _) => Err(Refusal::new(501, "/Me is not supported")),
-        (Endpoint::Config, "GET") => Ok(Answer::json(200, provider.config(&call.base))),
+        (Endpoint::Config, "GET") => {
+            check_no_filter(&call)?;
+            Ok(Answer::json(200, provider.config(&call.base)))
+        }
         (Endpoint::Schemas(urn), "GET") => documents(&call, schema::schemas(&call.base), urn),
         (Endpoint::ResourceTypes(name), "GET") => documents(&call, schema::resource_types(&call.base), name),
         (_, method) => Err(Refusal::new(405, format!("{method} is not allowed here"))),
@@ -94,7 +97,9 @@ fn write(
     let patches_group = call.method == "PATCH" && kind == Kind::Group;
     let write = Write::read(&call.method, kind, id, call.body?)?;
     let written = provider.write(write, call.if_match.as_ref(), now)?;
-    Ok(show(&written, provider, &call.base, (query.projection(), patches_group)))
+    let shown = show(&written, provider, &call.base, (query.projection(), patches_group));
+    provider.let_somebody_else_write(&written, now);
+    Ok(shown)
 }
 
 /// The resource as it was written. A PATCH of a group is answered without it, unless attributes were asked for (RFC 7644 s3.5.2): its
@@ -125,22 +130,31 @@ fn show(
 }
 
 fn run_bulk(call: Call, provider: &mut Provider, now: Timestamp) -> Result<Answer, Refusal> {
-    let request = bulk::read(call.body?.unwrap_or_default(), call.bytes, &provider.faults)?;
+    bulk::admit(call.bytes, &provider.faults)?;
+    let request = bulk::read(call.body?.unwrap_or_default(), &provider.faults)?;
     let reports = bulk::run(request, provider, now)?;
     let Provider { faults, dice, .. } = provider;
     Ok(Answer::json(200, Report::response(&reports, &call.base, faults, dice)))
 }
 
-/// All documents, or the one with this id. A filter is forbidden (RFC 7644 s4).
+/// All documents, or the one with this id.
 fn documents(call: &Call, documents: Vec<Value>, id: Option<String>) -> Result<Answer, Refusal> {
-    let filters = url::form_urlencoded::parse(call.query.as_bytes()).any(|(name, _)| name == "filter");
+    check_no_filter(call)?;
     match id {
-        _ if filters => Err(Refusal::new(403, "discovery documents can not be filtered")),
         None => Ok(Answer::json(200, list_response(documents.len(), 1, documents))),
         Some(id) => {
             let mut found = documents.into_iter().filter(|it| it["id"] == id.as_str());
             found.next().map(|it| Answer::json(200, it)).ok_or_else(|| Refusal::not_found(&id))
         }
+    }
+}
+
+/// A filter is forbidden at the discovery endpoints (RFC 7644 s4).
+fn check_no_filter(call: &Call) -> Result<(), Refusal> {
+    let mut parameters = url::form_urlencoded::parse(call.query.as_bytes());
+    match parameters.any(|(name, _)| name.eq_ignore_ascii_case("filter")) {
+        true => Err(Refusal::new(403, "discovery documents can not be filtered")),
+        false => Ok(()),
     }
 }
 

@@ -26,7 +26,6 @@ pub struct World {
     /// Every task of the sandbox.
     pub tasks: TaskTracker,
     state: Mutex<State>,
-    started_with: Faults,
 }
 
 /// What changes.
@@ -38,6 +37,8 @@ pub struct State {
     pub auth: Auth,
     /// Requests.
     pub log: RequestLog,
+    /// Counts how often all was emptied: what was on its way before does not arrive after.
+    pub era: u64,
     requests: Bucket,
     operations: Bucket,
 }
@@ -47,15 +48,15 @@ impl World {
     pub fn new(options: SandboxOptions, address: SocketAddr, stop: CancellationToken) -> Self {
         let lifetime = SignedDuration::from_secs(i64::from(options.token_lifetime));
         let client = options.client_id.zip(options.client_secret);
-        let started_with = options.faults.clone();
         let state = State {
             provider: Provider::new(options.faults, Dice::new(options.seed)),
             auth: Auth::new(options.token, client, lifetime),
             log: RequestLog::default(),
+            era: 0,
             requests: Bucket::default(),
             operations: Bucket::default(),
         };
-        Self { address, stop, tasks: TaskTracker::new(), state: Mutex::new(state), started_with }
+        Self { address, stop, tasks: TaskTracker::new(), state: Mutex::new(state) }
     }
 
     /// The state. A request that panicked leaves it as it was left; the sandbox goes on.
@@ -63,12 +64,13 @@ impl World {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As it was started: no resources, no requests, the faults of the flags. Tokens stay good.
+    /// No resources, no requests, no faults, not even those of the flags. Tokens stay good.
     pub fn reset(&self) {
         let mut state = self.lock();
         state.provider.directory = Directory::default();
-        state.provider.faults = self.started_with.clone();
+        state.provider.faults = Faults::default();
         state.log.clear();
+        state.era += 1;
         state.requests = Bucket::default();
         state.operations = Bucket::default();
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::core::desired::Presence;
 use crate::core::gap::{Gap, MemberChanges, References, Rules, Seen, gap, member_changes};
 use crate::core::operation::Operation;
 use crate::core::plan::{self, Planned, Sent};
@@ -58,7 +59,10 @@ pub(super) struct Ready {
 impl Item {
     /// The values of this resource's references that are to be resolved.
     pub fn references(&self) -> Vec<String> {
-        let wanted = self.entries.iter().filter(|(_, entry)| self.record.wants_member(entry) && !entry.dead);
+        let wanted = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| self.record.wants_member(entry) && entry.mark.is_wanted());
         wanted.map(|(value, _)| value.clone()).chain(crate::core::gap::references(&self.record)).collect()
     }
 
@@ -100,9 +104,20 @@ impl Item {
                 let rest = Rest { pending, more: !self.entries.is_empty(), ..Rest::default() };
                 rest.ready(plan::update(&self.key, &self.record, id, bulk_id, changes, overlay))
             }
+            (Gap::None(_), None) if self.has_members_without_base() => match self.absent {
+                true => Next::NoBase,
+                false => Next::Find,
+            },
             (Gap::None(changes), id) => self.next_members(rules, references, bulk_id, id, changes),
             (Gap::Deactivate | Gap::Delete | Gap::Update(_), None) => Next::Find,
         }
+    }
+
+    /// Members were added to a group that was never `put`: there is a gap although no attribute says so.
+    fn has_members_without_base(&self) -> bool {
+        let waiting =
+            |entry: &MemberEntry| entry.dirty && entry.mark.is_wanted() && self.record.wants_member(entry);
+        self.record.desired.presence() == Presence::Unborn && self.entries.values().any(waiting)
     }
 
     fn members(&self, rules: &Rules, references: &References) -> MemberChanges {

@@ -2,11 +2,18 @@
 
 mod batch;
 mod commit;
+mod conditions;
 mod lookup;
+mod reason;
+mod references;
+mod restraint;
 mod round;
 mod send;
+mod settle;
+mod unsent;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,10 +22,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::conditions::Tiding;
 use super::letters::Letters;
 use super::ports::{Capabilities, Clock, Publisher, Store, StoreError, Target};
 use super::settings::{LEASE, Mode, Settings};
-use crate::core::disposition::Trouble;
+use crate::core::circuit::Circuit;
 use crate::core::gap::Rules;
 use crate::core::health::TargetHealth;
 use crate::core::resource::{ResourceKey, ResourceType};
@@ -29,6 +37,9 @@ const PATIENT: [Lane; 3] = [Lane::Create, Lane::Update, Lane::Members];
 
 /// How often the schedule is looked at when nothing wakes the flush: work that other replicas left behind.
 const IDLE_POLL: Duration = Duration::from_millis(200);
+
+/// How often a replica says that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// Most operations of a batch that goes out as single requests: several batches are in flight at once.
 const SINGLES: usize = 32;
@@ -53,6 +64,11 @@ impl Backlog {
 #[derive(Debug, Default)]
 struct Learnt {
     health: TargetHealth,
+    /// The switch that all replicas share, and when it was looked at.
+    circuit: Circuit,
+    looked_at: Option<Millis>,
+    /// What the other replicas are to be told.
+    tidings: Vec<Tiding>,
     capabilities: Option<Capabilities>,
     /// Bulk turned out not to exist.
     no_bulk: bool,
@@ -64,10 +80,8 @@ struct Learnt {
     empty: BTreeSet<ResourceType>,
     /// References looked up in vain, and when.
     absent: BTreeMap<String, Millis>,
-    /// Resources that this process is working on.
-    in_flight: BTreeSet<ResourceKey>,
-    /// Until when the leases of this process certainly hold.
-    leased_until: Option<Instant>,
+    /// Resources that this process is working on, and until when their leases certainly hold.
+    in_flight: BTreeMap<ResourceKey, Option<Instant>>,
 }
 
 /// The flush of one process.
@@ -111,22 +125,25 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         // deprovisioning waits behind nothing: one request is always left for it
         let urgent = Arc::new(Semaphore::new(1));
         let mut batches = JoinSet::new();
-        let renewing = tokio::spawn(self.clone().renew_leases(stop.clone()));
+        let mut renewing = JoinSet::new();
+        renewing.spawn(self.clone().renew_leases());
+        renewing.spawn(self.clone().say_alive());
         while !stop.is_cancelled() {
             while let Some(done) = batches.try_join_next() {
                 raise(done);
             }
             let pace = self.turn(&permits, &urgent, &mut batches).await;
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = self.rest(pace) => {}
                 Some(done) = batches.join_next(), if !batches.is_empty() => raise(done),
+                Some(done) = renewing.join_next() => raise(done),
             }
         }
         while let Some(done) = batches.join_next().await {
             raise(done);
         }
-        renewing.abort();
     }
 
     /// Starts what can be started now; says when to look again.
@@ -166,9 +183,13 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         limit: usize,
         batches: &mut JoinSet<()>,
     ) -> Result<bool, StoreError> {
+        let lanes = &self.open_lanes(lanes);
+        if lanes.is_empty() || (self.is_ramping() && !batches.is_empty()) {
+            return Ok(false);
+        }
         let Ok(permit) = permits.clone().try_acquire_owned() else { return Ok(false) };
         let now = self.clock.now();
-        let patient = lanes != [Lane::Deprovision];
+        let patient = lanes.as_slice() != [Lane::Deprovision];
         let due = match patient && self.backlog.get() {
             true => {
                 Millis(now.0.saturating_sub(i64::try_from(self.settings.catch_up.as_millis()).unwrap_or(0)))
@@ -216,7 +237,11 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
 
     fn engage(&self, keys: impl Iterator<Item = ResourceKey>) -> Vec<ResourceKey> {
         let mut learnt = self.learnt();
-        keys.filter(|key| learnt.in_flight.insert(key.clone())).collect()
+        let mut engage = |key: &ResourceKey| match learnt.in_flight.entry(key.clone()) {
+            Entry::Vacant(vacant) => vacant.insert(None).is_none(),
+            Entry::Occupied(_) => false,
+        };
+        keys.filter(|key| engage(key)).collect()
     }
 
     fn disengage(&self, keys: &[ResourceKey]) {
@@ -226,57 +251,17 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         }
     }
 
-    fn batch_limit(&self) -> usize {
-        let most = match self.transport() {
+    /// The most operations of a batch, trouble apart.
+    fn most_in_batch(&self) -> usize {
+        match self.transport() {
             super::ports::Transport::Bulk => self.most_operations(),
             super::ports::Transport::Single => SINGLES.min(self.settings.max_operations),
-        };
+        }
+    }
+
+    fn batch_limit(&self) -> usize {
+        let most = self.most_in_batch();
         self.learnt().health.batch_limit(most)
-    }
-
-    /// Prepares the target; a time to wait if it is paused or in trouble.
-    async fn ready(&self) -> Result<Option<Duration>, StoreError> {
-        let now = self.clock.now();
-        let (paused, trouble, known) = {
-            let learnt = self.learnt();
-            (learnt.health.paused_until(now), learnt.health.trouble(), learnt.capabilities.is_some())
-        };
-        if let Some(until) = paused {
-            return Ok(Some(until.since(now)));
-        }
-        if known && trouble.is_none() {
-            return Ok(None);
-        }
-        match self.target.discover().await {
-            Ok(capabilities) => {
-                if !known {
-                    tracing::info!(?capabilities, "the target's capabilities are read");
-                    self.take_census().await;
-                }
-                let mut learnt = self.learnt();
-                learnt.capabilities = Some(capabilities);
-                learnt.health.probed();
-                Ok(None)
-            }
-            Err(failure) => Ok(Some(self.pause_for(None, Some(Trouble::Down), &failure.to_string()))),
-        }
-    }
-
-    /// Which types the target has none of: nothing can be found there, so nothing is looked up before it is created.
-    async fn take_census(&self) {
-        for kind in ResourceType::ALL {
-            if let Ok(Some(0)) = self.target.count(kind).await {
-                self.learnt().empty.insert(kind);
-            }
-        }
-    }
-
-    fn pause_for(&self, wait: Option<Duration>, trouble: Option<Trouble>, why: &str) -> Duration {
-        let now = self.clock.now();
-        let wait = self.learnt().health.pause(now, wait, trouble);
-        let trouble = trouble.map_or("busy", Trouble::name);
-        tracing::warn!(wait_ms = wait.as_millis(), "the target is paused ({trouble}): {why}");
-        wait
     }
 
     fn rules(&self) -> Rules {
@@ -318,7 +303,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
 
     async fn until_due(&self) -> Pace {
         let lanes: &[Lane] = if self.backlog.get() { &[Lane::Deprovision] } else { &Lane::ALL };
-        match self.store.next_due(lanes).await {
+        match self.store.next_due(&self.open_lanes(lanes)).await {
             Ok(Some(at)) => {
                 Pace::Sleep(at.since(self.clock.now()).clamp(Duration::from_millis(2), IDLE_POLL))
             }
@@ -332,6 +317,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             Pace::Again => {}
             Pace::Sleep(wait) => {
                 tokio::select! {
+                    biased;
                     () = tokio::time::sleep(wait) => {}
                     () = self.wake.notified() => {}
                 }
@@ -339,30 +325,51 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         }
     }
 
-    /// Renews the leases of everything in flight, well before they end.
-    async fn renew_leases(self: Arc<Self>, stop: CancellationToken) {
-        let mut tick = tokio::time::interval(LEASE / 4);
+    /// Says again and again that this replica lives.
+    async fn say_alive(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(HEARTBEAT);
         loop {
             tick.tick().await;
-            let held: Vec<ResourceKey> = self.learnt().in_flight.iter().cloned().collect();
-            if held.is_empty() {
-                if stop.is_cancelled() {
-                    return;
-                }
-                continue;
-            }
-            match self.lease(&held).await {
-                Ok(until) => self.learnt().leased_until = Some(until),
-                Err(error) => tracing::warn!(%error, resources = held.len(), "leases could not be renewed"),
+            if let Err(error) = self.store.beat(&self.owner, self.clock.now()).await {
+                tracing::debug!(%error, "no sign of life was given");
             }
         }
     }
 
-    /// Leases these resources; says until when that certainly holds.
-    async fn lease(&self, keys: &[ResourceKey]) -> Result<Instant, StoreError> {
-        let from = Instant::now();
+    /// Renews the leases of everything in flight, well before they end.
+    async fn renew_leases(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(LEASE / 4);
+        loop {
+            tick.tick().await;
+            let held: Vec<ResourceKey> = self.learnt().in_flight.keys().cloned().collect();
+            if held.is_empty() {
+                continue;
+            }
+            if let Err(error) = self.lease(&held).await {
+                tracing::warn!(%error, resources = held.len(), "leases could not be renewed");
+            }
+        }
+    }
+
+    /// Leases these resources, and remembers until when that certainly holds.
+    async fn lease(&self, keys: &[ResourceKey]) -> Result<(), StoreError> {
+        let until = now() + LEASE;
         self.store.renew(&self.owner, keys, self.clock.now(), LEASE).await?;
-        Ok(from + LEASE)
+        let mut learnt = self.learnt();
+        for key in keys {
+            if let Some(held) = learnt.in_flight.get_mut(key) {
+                *held = Some(held.map_or(until, |held| held.max(until)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Until when the leases of all these resources certainly hold.
+    fn leased_until(&self, keys: &[ResourceKey]) -> Instant {
+        let learnt = self.learnt();
+        // one without a lease counts as one that has ended
+        let until = keys.iter().map(|key| learnt.in_flight.get(key).copied().flatten()).min();
+        until.flatten().unwrap_or_else(now)
     }
 
     /// Puts resources back into the schedule without having looked at them.
@@ -374,6 +381,15 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             tracing::warn!(%error, resources = keys.len(), "resources could not be postponed");
         }
     }
+}
+
+/// The one place of the pipeline that reads the monotonic clock, by which leases are measured.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "deadlines are instants of the runtime, paused with it in tests"
+)]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// When to look again.

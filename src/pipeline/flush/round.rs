@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 
 use super::batch::{Claimed, Item, Items, Next, Ready};
 use super::{Flush, Pace};
+use crate::core::desired::Presence;
 use crate::core::gap::{Reference, References};
 use crate::core::plan::Purpose;
 use crate::core::record::user_key;
@@ -69,28 +70,52 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 },
             );
         }
-        self.leave_claimed(&mut items).await?;
+        let expired = self.leave_claimed(&mut items).await?;
         for item in items.values_mut() {
             if item.record.late_check.is_some_and(|at| at <= now) {
-                item.record.late_check = None;
-                item.record.verify = true;
+                settle::read_again(&mut item.record);
                 item.changed = true;
+                self.members_again(item).await?;
             }
             if item.key.kind == ResourceType::Group {
                 self.load_members(item).await?;
+            }
+            if expired.contains(&item.key) {
+                settle::expired_members(&mut item.record, &item.entries);
             }
         }
         Ok(items)
     }
 
+    /// Marks the members that a request given up may have brought back. If something was merged meanwhile, the begin or
+    /// the settlement finds out, and it starts over.
+    async fn members_again(&self, item: &mut Item) -> Result<(), StoreError> {
+        let members: Vec<String> = item.record.late_members.keys().cloned().collect();
+        if members.is_empty() {
+            return Ok(());
+        }
+        let loads = [Load { key: item.key.clone(), members: members.clone() }];
+        if let Some(loaded) = self.store.load(&loads).await?.pop() {
+            item.entries = loaded.members;
+        }
+        settle::members_again(&mut item.record, &mut item.entries);
+        let swap = item.swap(Reschedule::Keep, &members);
+        if let Some(Swapped::Done { version, .. }) = self.store.swap(vec![swap]).await?.pop() {
+            item.version = version;
+        }
+        Ok(())
+    }
+
     /// A claim whose lease lives is somebody's write in flight; one whose lease ended is an unknown outcome (D5).
-    async fn leave_claimed(&self, items: &mut Items) -> Result<(), StoreError> {
+    /// Returns the latter.
+    async fn leave_claimed(&self, items: &mut Items) -> Result<BTreeSet<ResourceKey>, StoreError> {
         let claims: Vec<(ResourceKey, String)> = items
             .iter()
             .filter_map(|(key, item)| Some((key.clone(), item.record.claim.as_ref()?.owner.clone())))
             .collect();
+        let mut expired = BTreeSet::new();
         if claims.is_empty() {
-            return Ok(());
+            return Ok(expired);
         }
         let alive = self.store.leases(&claims).await?;
         let now = self.clock.now();
@@ -100,10 +125,12 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 items.remove(&key);
                 self.postpone(&[key], Lane::Update, LEASE).await;
             } else if let Some(item) = items.get_mut(&key) {
-                expire(item, now, self.settings.late_window);
+                settle::expired(&mut item.record, now.plus(self.settings.late_window));
+                item.changed = true;
+                expired.insert(key);
             }
         }
-        Ok(())
+        Ok(expired)
     }
 
     async fn load_members(&self, item: &mut Item) -> Result<(), StoreError> {
@@ -125,16 +152,11 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             let (page, next) = self.store.scan_members(&item.key, at).await?;
             cursor = next;
             let record = &item.record;
-            let floor = record.desired.member_floor();
             let changed = page.into_iter().filter_map(|(value, mut entry)| {
                 let dirty = record.is_dirty(&entry);
-                let (applied, maybe) = entry.written(record.incarnation);
-                let forgotten = !dirty
-                    && applied.is_none()
-                    && maybe.is_none()
-                    && floor.is_some_and(|floor| entry.revision < *floor);
-                let stale = entry.dirty != dirty;
-                entry.dirty = dirty;
+                let forgotten = record.can_forget(&entry);
+                let stale = dirty && !entry.dirty;
+                entry.dirty |= dirty;
                 (forgotten || stale).then(|| (value, (!forgotten).then_some(entry)))
             });
             let members: Vec<_> = changed.collect();
@@ -189,6 +211,15 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                         self.settle_rest(items, &key, pending, &clean, &gone).await?;
                         continue;
                     }
+                    Next::Write(_) if self.must_look(item) => read.push(key.clone()),
+                    Next::Write(_) if self.is_protected(item) => {
+                        self.settle_protected(items, &key).await?;
+                        continue;
+                    }
+                    Next::Write(write) if self.settings.read_only => {
+                        self.settle_unwritten(items, &key, &write.operation).await?;
+                        continue;
+                    }
                     Next::Write(write) if self.must_wait(item, &write) => {
                         self.settle_no_create_yet(items, &key).await?;
                         continue;
@@ -212,10 +243,12 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         Ok(ready)
     }
 
-    /// The target had no resource of this type when it was first asked, and this one was never written.
+    /// The target had no resource of this type when it was first asked, and this one was never written. Somebody else may
+    /// have made one since: a create finds out (409), a patch or a delete would not, so those are looked up.
     fn is_absent(&self, item: &Item) -> bool {
         let untouched = !item.record.verify && item.record.epoch == 0;
-        untouched && self.learnt().empty.contains(&item.key.kind)
+        let creates = item.record.desired.presence() == Presence::Alive;
+        untouched && creates && self.learnt().empty.contains(&item.key.kind)
     }
 
     /// After an unknown POST there is no second one before the first can't come any more (D6).
@@ -234,11 +267,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             return Ok(Vec::new());
         }
         let keys: Vec<ResourceKey> = ready.iter().map(|(key, _)| key.clone()).collect();
-        let until = self.lease(&keys).await?;
-        {
-            let mut learnt = self.learnt();
-            learnt.leased_until = Some(learnt.leased_until.map_or(until, |held| held.max(until)));
-        }
+        self.lease(&keys).await?;
         let (mut claims, mut swaps) = (Vec::new(), Vec::new());
         for (key, ready) in ready {
             let Some(mut item) = items.remove(&key) else { continue };
@@ -318,7 +347,6 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         wanted: &BTreeSet<String>,
         references: &mut References,
     ) -> Result<(), StoreError> {
-        use crate::core::desired::Presence;
         let keys: Vec<(&String, ResourceKey)> =
             wanted.iter().filter_map(|v| Some((v, user_key(v)?))).collect();
         let loads: Vec<Load> =
@@ -337,21 +365,6 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         }
         Ok(())
     }
-}
-
-/// The claim's holder is gone: nobody knows what it has sent.
-fn expire(item: &mut Item, now: crate::core::schedule::Millis, late_window: Duration) {
-    use crate::core::operation::Method;
-    let Some(claim) = item.record.claim.take() else { return };
-    let created = claim.method == Method::Post;
-    item.record.verify = true;
-    item.record.gone = false;
-    item.record.etag = None;
-    item.record.late_check = Some(now.plus(late_window));
-    if created {
-        item.record.no_create_before = item.record.late_check;
-    }
-    item.changed = true;
 }
 
 impl Ready {

@@ -4,14 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::Flush;
 use super::batch::Claimed;
 use crate::core::disposition::{Trouble, WholeDisposition, classify_whole};
 use crate::core::operation::Operation;
 use crate::core::outcome::{NotSent, Outcome, Reply, Unknown};
-use crate::core::resource::TargetId;
+use crate::core::resource::{ResourceKey, TargetId};
 use crate::pipeline::ports::{Publisher, Store, StoreError, Target, Transport};
 use crate::pipeline::settings::Mode;
 use crate::scim::bulk;
@@ -130,12 +128,14 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
 
     /// Sends while the claims hold: the request is given up when their lease can't be renewed.
     async fn send_leased(&self, operations: &[Operation], transport: Transport) -> Reply {
-        let leased = || self.learnt().leased_until.unwrap_or_else(Instant::now);
+        let keys: Vec<ResourceKey> = operations.iter().map(|operation| operation.key.clone()).collect();
+        let leased = || self.leased_until(&keys);
         let sending = self.target.send(operations, transport, leased() - MARGIN);
         tokio::pin!(sending);
         loop {
             let until = leased();
             tokio::select! {
+                biased;
                 reply = &mut sending => return reply,
                 () = tokio::time::sleep_until(until) => {
                     if leased() <= until {

@@ -40,8 +40,11 @@ impl Item {
     /// The resource type and the resource of the path.
     ///
     /// # Errors
-    /// 404.
+    /// 404; `invalidSyntax` without a path.
     fn target(&self) -> Result<(Kind, Option<&str>), Refusal> {
+        if self.path.is_empty() || self.method.is_empty() {
+            return Err(syntax("an operation of a bulk request needs a method and a path"));
+        }
         let path = self.path.strip_prefix('/').unwrap_or(&self.path);
         let (endpoint, id) = match path.split_once('/') {
             Some((endpoint, id)) => (endpoint, Some(id)),
@@ -58,11 +61,11 @@ pub fn operations_of(body: &Value) -> usize {
     list.map_or(0, Vec::len)
 }
 
-/// Reads a bulk request of `bytes` bytes.
+/// Whether a bulk request of so many bytes is looked at.
 ///
 /// # Errors
-/// 501 where Bulk is off; 413, naming the limit that is exceeded (RFC 7644 s3.7.4); `invalidSyntax`.
-pub fn read(body: Value, bytes: usize, faults: &Faults) -> Result<BulkRequest, Refusal> {
+/// 501 where Bulk is off; 413, naming the limit that is exceeded (RFC 7644 s3.7.4).
+pub fn admit(bytes: usize, faults: &Faults) -> Result<(), Refusal> {
     if !faults.bulk {
         return Err(Refusal::new(501, "Bulk is not supported"));
     }
@@ -70,6 +73,14 @@ pub fn read(body: Value, bytes: usize, faults: &Faults) -> Result<BulkRequest, R
         let limit = faults.max_payload_bytes;
         return Err(Refusal::new(413, format!("{bytes} bytes exceed maxPayloadSize ({limit})")));
     }
+    Ok(())
+}
+
+/// Reads a bulk request.
+///
+/// # Errors
+/// 413, naming the limit that is exceeded (RFC 7644 s3.7.4); `invalidSyntax`.
+pub fn read(body: Value, faults: &Faults) -> Result<BulkRequest, Refusal> {
     let request = parse(body)?;
     let (sent, limit) = (request.operations.len(), faults.max_operations);
     if sent > limit {

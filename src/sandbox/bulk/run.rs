@@ -132,6 +132,7 @@ impl<'a> Run<'a> {
         if let (Some(bulk_id), 201) = (&item.bulk_id, written.status) {
             self.ids.insert(bulk_id.clone(), written.id.clone());
         }
+        self.provider.let_somebody_else_write(&written, self.now);
         let Provider { dice, faults, .. } = &mut *self.provider;
         if dice.hits(faults.rate_operation_500_after) {
             return Err(Refusal::new(500, "something went wrong"));

@@ -2,13 +2,14 @@
 
 mod compare;
 mod index;
+mod order;
 mod subject;
 
 use scim_v2::filter::{AttrExp, CompValue, CompareOp, Filter, PatchPath, ValFilter};
 use serde_json::Value;
 
 use super::error::{Refusal, ScimType};
-use super::schema::{Attribute, Type, find};
+use super::schema::{Attribute, Kind, Type, find};
 
 pub use index::candidates;
 pub use subject::Subject;
@@ -16,12 +17,12 @@ pub use subject::Subject;
 /// Reads a filter.
 ///
 /// # Errors
-/// `invalidFilter`, also for an order comparison with a boolean.
-pub fn parse(text: &str) -> Result<Filter, Refusal> {
+/// `invalidFilter`, also where the order of values is asked that have none.
+pub fn parse(text: &str, kinds: &[Kind]) -> Result<Filter, Refusal> {
     let invalid = |error: &dyn std::fmt::Display| Refusal::of(ScimType::InvalidFilter, error.to_string());
     let filter: Filter = spaced(text).parse().map_err(|error| invalid(&error))?;
-    if orders_booleans(&filter) {
-        return Err(invalid(&"true and false have no order"));
+    if order::asks_too_much(&filter, kinds) {
+        return Err(invalid(&"truth values and binary data have no order"));
     }
     Ok(filter)
 }
@@ -88,33 +89,6 @@ fn json_of(value: &CompValue) -> Value {
         CompValue::Null => Value::Null,
         CompValue::Number(number) => Value::Number(number.clone()),
         CompValue::Str(text) => text.as_str().into(),
-    }
-}
-
-fn orders_booleans(filter: &Filter) -> bool {
-    match filter {
-        Filter::Attr(expression) => orders_boolean(expression),
-        Filter::ValuePath(path) => inner_orders_booleans(&path.filter),
-        Filter::Not(inner) => orders_booleans(inner),
-        Filter::And(parts) | Filter::Or(parts) => parts.iter().any(orders_booleans),
-    }
-}
-
-fn inner_orders_booleans(filter: &ValFilter) -> bool {
-    match filter {
-        ValFilter::Attr(expression) => orders_boolean(expression),
-        ValFilter::Not(inner) => inner_orders_booleans(inner),
-        ValFilter::And(parts) | ValFilter::Or(parts) => parts.iter().any(inner_orders_booleans),
-    }
-}
-
-fn orders_boolean(expression: &AttrExp) -> bool {
-    match expression {
-        AttrExp::Present(_) => false,
-        AttrExp::Comparison(_, op, value) => {
-            let order = matches!(op, CompareOp::Gt | CompareOp::Ge | CompareOp::Lt | CompareOp::Le);
-            order && matches!(value, CompValue::True | CompValue::False)
-        }
     }
 }
 

@@ -5,7 +5,6 @@ use serde_json::{Map, Value, json};
 use super::{Op, Site, elements};
 use crate::sandbox::error::Refusal;
 use crate::sandbox::path::{key_of, remove};
-use crate::sandbox::schema::Type;
 
 /// Applies an operation to the attribute `site` of `holder`. `value` is there unless something is removed.
 pub fn apply(
@@ -14,6 +13,7 @@ pub fn apply(
     site: &Site<'_>,
     value: Option<&Value>,
 ) -> Result<(), Refusal> {
+    site.check_shape()?;
     let key = if holder.contains_key(site.name) { site.name.to_owned() } else { key_of(holder, site.name) };
     if site.filter.is_some() {
         elements::apply_where(holder, &key, op, site, value)?;
@@ -145,11 +145,6 @@ fn drop_unassigned(holder: &mut Map<String, Value>, key: &str) {
 
 fn is_multi(site: &Site<'_>) -> bool {
     site.definition.is_some_and(|it| it.multi)
-}
-
-/// Whether the schema gives the attribute sub-attributes.
-pub(super) fn is_complex(site: &Site<'_>) -> bool {
-    site.definition.is_none_or(|it| it.data_type == Type::Complex)
 }
 
 /// A list, or one value as a list of one.

@@ -2,25 +2,45 @@
 
 use serde_json::{Map, Value};
 
-use super::{Op, Site, attribute};
+use super::{Op, Site};
 use crate::sandbox::error::{Refusal, ScimType};
 use crate::sandbox::filter::{demanded, element_matches};
 use crate::sandbox::path::{get, key_of, remove};
 
-/// Appends what is not there yet.
+/// Appends what is not there yet. What has the `value` and the `type` of an element is that element (RFC 7643 s2.4): it takes over what is
+/// new.
 pub fn append(list: &mut Vec<Value>, elements: Vec<Value>) {
     let mut primary = Vec::new();
     for element in elements {
-        let found = list.iter().position(|it| contains(it, &element));
-        let at = found.unwrap_or(list.len());
+        let there = list.iter().position(|it| contains(it, &element));
+        let same = || list.iter().position(|it| is_same(it, &element));
+        let at = there.or_else(same).unwrap_or(list.len());
         if is_primary(&element) {
             primary.push(at);
         }
-        if found.is_none() {
-            list.push(element);
+        match list.get_mut(at) {
+            Some(before) if there.is_none() => merge(before, element),
+            Some(_) => {}
+            None => list.push(element),
         }
     }
     settle_primary(list, &primary);
+}
+
+fn is_same(a: &Value, b: &Value) -> bool {
+    let (Value::Object(a), Value::Object(b)) = (a, b) else { return false };
+    get(a, "value").is_some() && ["value", "type"].iter().all(|name| get(a, name) == get(b, name))
+}
+
+fn merge(before: &mut Value, element: Value) {
+    match (before, element) {
+        (Value::Object(before), Value::Object(element)) => {
+            for (name, value) in element {
+                before.insert(key_of(before, &name), value);
+            }
+        }
+        (before, element) => *before = element,
+    }
 }
 
 /// Whether an element has everything that `part` says.
@@ -52,9 +72,6 @@ pub fn apply_where(
     site: &Site<'_>,
     value: Option<&Value>,
 ) -> Result<(), Refusal> {
-    if !attribute::is_complex(site) && site.sub.is_some() {
-        return Err(site.invalid_path("it has no sub-attributes"));
-    }
     let mut list = match holder.get_mut(key) {
         None => Vec::new(),
         Some(Value::Array(list)) => std::mem::take(list),
@@ -119,9 +136,9 @@ fn change(
     }
     let value = single(site, value)?;
     for at in &matched {
-        match (op, &mut list[*at], value) {
-            (Op::Add, Value::Object(element), Value::Object(value)) => element.extend(value.clone()),
-            (_, element, value) => *element = value.clone(),
+        match op {
+            Op::Add => merge(&mut list[*at], value.clone()),
+            Op::Replace | Op::Remove => list[*at] = value.clone(),
         }
     }
     settle_primary(list, &matched);
@@ -162,11 +179,17 @@ fn settle_primary(list: &mut [Value], written: &[usize]) {
     };
     for (at, element) in list.iter_mut().enumerate() {
         if at != winner && is_primary(element) {
-            element["primary"] = false.into();
+            set_primary(element, false);
         }
     }
 }
 
 fn is_primary(element: &Value) -> bool {
-    element.get("primary") == Some(&Value::Bool(true))
+    element.as_object().and_then(|map| get(map, "primary")) == Some(&Value::Bool(true))
+}
+
+fn set_primary(element: &mut Value, primary: bool) {
+    if let Value::Object(map) = element {
+        map.insert(key_of(map, "primary"), primary.into());
+    }
 }

@@ -74,7 +74,7 @@ fn apply_where(
         (Op::Add, Some(value), true) => create(edits, before, site, (filter, value)),
         (Op::Replace, _, true) => Err(site.no_target()),
         (Op::Remove, _, false) => remove_where(edits, site, matched),
-        (Op::Add | Op::Replace, Some(value), false) => change(edits, site, matched, value),
+        (Op::Add | Op::Replace, Some(value), false) => change(edits, op, site, (matched, value)),
         (Op::Add | Op::Replace, None, _) => Ok(()),
     }
 }
@@ -103,11 +103,11 @@ fn equal_id(filter: &ValFilter) -> Option<&str> {
 }
 
 fn remove_where(edits: &mut Edits, site: &Site<'_>, matched: BTreeMap<Id, Details>) -> Result<(), Refusal> {
-    check_sub(site)?;
     for (id, mut details) in matched {
         match site.sub {
             None => edits.remove(&id),
             Some(sub) => {
+                check_sub(site, &details, Op::Remove)?;
                 details.unset(sub);
                 edits.changes.insert(id, Some(details));
             }
@@ -118,14 +118,14 @@ fn remove_where(edits: &mut Edits, site: &Site<'_>, matched: BTreeMap<Id, Detail
 
 fn change(
     edits: &mut Edits,
+    op: Op,
     site: &Site<'_>,
-    matched: BTreeMap<Id, Details>,
-    value: &Value,
+    (matched, value): (BTreeMap<Id, Details>, &Value),
 ) -> Result<(), Refusal> {
-    check_sub(site)?;
     for (id, mut details) in matched {
         match site.sub {
             Some(sub) => {
+                check_sub(site, &details, op)?;
                 details.set(sub, value.clone());
             }
             None => details = same_member(&id, value)?,
@@ -166,9 +166,13 @@ fn create(
     Ok(())
 }
 
-fn check_sub(site: &Site<'_>) -> Result<(), Refusal> {
+/// An immutable sub-attribute can be added where it has no value yet (RFC 7644 s3.5.2). Every member has a `value`.
+fn check_sub(site: &Site<'_>, details: &Details, op: Op) -> Result<(), Refusal> {
     match site.sub_definition() {
-        Some(sub) if sub.mutability == Mutability::Immutable => Err(immutable(sub.name)),
+        Some(sub) if sub.mutability == Mutability::Immutable => {
+            let first = op == Op::Add && sub.name != "value" && !details.has(sub.name);
+            if first { Ok(()) } else { Err(immutable(sub.name)) }
+        }
         _ => Ok(()),
     }
 }

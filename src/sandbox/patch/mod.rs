@@ -15,7 +15,7 @@ use super::error::{Refusal, ScimType};
 use super::filter::parse_path;
 use super::members::{Edits, Members};
 use super::path::{Located, Owner, key_of, locate};
-use super::schema::{Attribute, Kind, Mutability, find};
+use super::schema::{Attribute, Kind, Mutability, Type, find};
 
 /// The resource as the operations leave it: its attributes and the changes of its members. The attributes are not checked against the
 /// schema yet.
@@ -68,6 +68,22 @@ impl Site<'_> {
         if self.refuse_missing_removals { Err(self.no_target()) } else { Ok(()) }
     }
 
+    /// Filters are for lists, sub-attributes for complex attributes.
+    ///
+    /// # Errors
+    /// `invalidPath`.
+    fn check_shape(&self) -> Result<(), Refusal> {
+        match self.definition {
+            Some(it) if self.filter.is_some() && !it.multi => {
+                Err(self.invalid_path("a filter selects values of a list"))
+            }
+            Some(it) if self.sub.is_some() && it.data_type != Type::Complex => {
+                Err(self.invalid_path("it has no sub-attributes"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn no_target(&self) -> Refusal {
         Refusal::of(ScimType::NoTarget, format!("nothing of {} matches the path", self.name))
     }
@@ -82,24 +98,38 @@ impl Draft<'_> {
         match (&operation.path, operation.op) {
             (Some(path), op) => self.apply_at(op, path, operation.value.as_ref()),
             (None, Op::Remove) => Err(Refusal::of(ScimType::NoTarget, "remove needs a path")),
-            (None, Op::Add | Op::Replace) => self.apply_to_resource(operation),
+            (None, op) => self.apply_to_resource(op, operation.value.as_ref()),
         }
     }
 
-    /// Without a path the value holds attributes of the resource.
-    fn apply_to_resource(&mut self, operation: &Operation) -> Result<(), Refusal> {
-        let Some(Value::Object(attributes)) = &operation.value else {
+    /// Without a path the value holds attributes of the resource, and extensions under their URN.
+    fn apply_to_resource(&mut self, op: Op, value: Option<&Value>) -> Result<(), Refusal> {
+        let Some(Value::Object(attributes)) = value else {
             return Err(Refusal::of(ScimType::InvalidValue, "without a path the value must be an object"));
         };
         for (name, value) in attributes {
-            if name.contains(':') && value.is_object() {
-                self.apply_to_extension(operation.op, &self.extension_key(name), Some(value))?;
+            let path = parse_path(name).ok();
+            if value.is_object() && self.is_extension(name, path.as_ref()) {
+                self.apply_to_extension(op, &self.extension_key(name), Some(value))?;
             } else {
-                let path = parse_path(name).unwrap_or_else(|_| PatchPath::Attr(AttrPath::with_name(name)));
-                self.apply_at(operation.op, &path, Some(value))?;
+                let path = path.unwrap_or_else(|| PatchPath::Attr(AttrPath::with_name(name)));
+                self.apply_at(op, &path, Some(value))?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a name is a URN as a whole, and not that of the core schema or of an attribute of a known schema.
+    fn is_extension(&self, name: &str, path: Option<&PatchPath>) -> bool {
+        let Some(PatchPath::Attr(path)) = path else { return name.contains(':') };
+        let located = locate(self.kind, &self.body, path);
+        match (&located.owner, &located.name) {
+            (Owner::Core, _) => false,
+            (Owner::Extension(_), None) => true,
+            (Owner::Extension(urn), Some(_)) => {
+                self.kind.extension(urn).is_none() && !self.body.contains_key(urn)
+            }
+        }
     }
 
     fn apply_at(&mut self, op: Op, path: &PatchPath, value: Option<&Value>) -> Result<(), Refusal> {
@@ -134,7 +164,10 @@ impl Draft<'_> {
     /// A path that is nothing but a URN.
     fn apply_to_owner(&mut self, op: Op, located: &Located, value: Option<&Value>) -> Result<(), Refusal> {
         match &located.owner {
-            Owner::Core => Err(Refusal::of(ScimType::InvalidPath, "the path names no attribute")),
+            Owner::Core if op == Op::Remove => {
+                Err(Refusal::of(ScimType::InvalidPath, "the path names no attribute"))
+            }
+            Owner::Core => self.apply_to_resource(op, value),
             Owner::Extension(urn) => self.apply_to_extension(op, urn, value),
         }
     }
@@ -148,7 +181,6 @@ impl Draft<'_> {
             (Op::Add | Op::Replace, Some(Value::Object(attributes))) => {
                 for (name, value) in attributes {
                     let path = AttrPath { uri: Some(urn.to_owned()), name: name.clone(), sub_attr: None };
-                    self.holder(urn)?;
                     self.apply_at(op, &PatchPath::Attr(path), Some(value))?;
                 }
                 Ok(())

@@ -127,7 +127,8 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn python_bin() -> PathBuf {
+/// The directory of the tools that `scripts/python-tools` installs.
+pub fn python_bin() -> PathBuf {
     match std::env::var_os("SCIM_RELAY_PYTHON_BIN") {
         Some(directory) => PathBuf::from(directory),
         None => PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.run/python/bin")),

@@ -1,5 +1,7 @@
 //! The store's contract in memory: for tests, the simulation and `demo`. Nothing outlives the process.
 
+mod switch;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,7 +10,7 @@ use crate::core::record::{MemberEntry, Record};
 use crate::core::resource::{ResourceKey, ResourceType, TargetId};
 use crate::core::schedule::{Due, Lane, Millis};
 use crate::pipeline::ports::{
-    Backlog, Clock, Load, Loaded, Owner, Reschedule, Store, StoreError, Swap, Swapped, Version,
+    Backlog, Clock, LedgerPage, Load, Loaded, Owner, Reschedule, Store, StoreError, Swap, Swapped, Version,
 };
 
 /// Entries in one page of a ledger scan.
@@ -29,6 +31,7 @@ struct State {
     owners: BTreeMap<(ResourceType, TargetId), ResourceKey>,
     leases: BTreeMap<String, Millis>,
     notes: BTreeMap<String, String>,
+    switch: switch::SwitchState,
 }
 
 /// A store in memory.
@@ -127,11 +130,7 @@ impl Store for MemoryStore {
         Ok(dirty.map(|(value, entry)| (value.clone(), entry.clone())).collect())
     }
 
-    async fn scan_members(
-        &self,
-        key: &ResourceKey,
-        cursor: u64,
-    ) -> Result<(Vec<(String, MemberEntry)>, Option<u64>), StoreError> {
+    async fn scan_members(&self, key: &ResourceKey, cursor: u64) -> Result<LedgerPage, StoreError> {
         let state = self.state();
         let start = usize::try_from(cursor).unwrap_or(usize::MAX);
         let members =
@@ -178,7 +177,7 @@ impl Store for MemoryStore {
         let mut state = self.state();
         for (key, due) in groups {
             if let Some(entry) = state.records.get_mut(key).and_then(|held| held.members.get_mut(member)) {
-                entry.dirty = !entry.dead;
+                entry.dirty = entry.mark.is_wanted();
             }
             state.touch(key, *due);
         }

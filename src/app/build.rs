@@ -1,0 +1,139 @@
+//! From the configuration to the options of each part.
+
+use std::sync::Arc;
+
+use super::Failure;
+use crate::broker::connection::BrokerOptions;
+use crate::broker::topology::{Names, TopologyOptions};
+use crate::cli::Exit;
+use crate::config::{Auth, Config, TlsFiles};
+use crate::core::gap::Deprovisioning;
+use crate::core::retry::Ladder;
+use crate::ops::clock::{system_time, ulid};
+use crate::ops::metrics::Requests;
+use crate::pipeline::settings::{Mode, ReferenceKind, Settings};
+use crate::store::redis::RedisOptions;
+use crate::target::{AuthOptions, ClientAuth, ClientCredentials, HttpTarget, TargetOptions, TlsOptions};
+
+fn pem(path: &str) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| (format!("the file {path} can't be read: {error}"), Exit::Usage))
+}
+
+fn pem_text(path: &str) -> Result<String, Failure> {
+    String::from_utf8(pem(path)?).map_err(|_| (format!("the file {path} is not PEM"), Exit::Usage))
+}
+
+/// PEM of a client certificate, and of its key.
+type Identity = (Vec<u8>, Vec<u8>);
+
+fn client_pem(tls: &TlsFiles) -> Result<Option<Identity>, Failure> {
+    tls.client.as_ref().map(|(certificate, key)| Ok((pem(certificate)?, pem(key)?))).transpose()
+}
+
+pub(super) fn broker_options(config: &Config) -> Result<BrokerOptions, Failure> {
+    let amqp = &config.amqp;
+    Ok(BrokerOptions {
+        url: amqp.url.clone(),
+        username: amqp.username.clone(),
+        password: amqp.password.clone(),
+        ca_pem: amqp.tls.ca.as_deref().map(pem_text).transpose()?,
+        client_pem: client_pem(&amqp.tls)?,
+        name: format!("scim-relay {}", config.target.name),
+    })
+}
+
+pub(super) fn topology_options(config: &Config) -> TopologyOptions {
+    TopologyOptions {
+        target: config.target.name.clone(),
+        exchange: config.amqp.exchange.clone(),
+        bindings: config.amqp.bindings.clone(),
+        urgent_bindings: config.amqp.urgent_bindings.clone(),
+        delivery_limit: config.amqp.delivery_limit,
+        delays: config.delays.clone(),
+        journal_max_age: config.journal_max_age,
+        journal_max_bytes: config.journal_max_bytes,
+        parked_ttl: config.parked_ttl,
+    }
+}
+
+pub(super) fn redis_options(config: &Config) -> Result<RedisOptions, Failure> {
+    Ok(RedisOptions {
+        urls: config.redis.urls.clone(),
+        cluster: config.redis.cluster,
+        key_prefix: config.redis.key_prefix.clone(),
+        target: config.target.name.clone(),
+        ca_pem: config.redis.tls.ca.as_deref().map(pem).transpose()?,
+        client_pem: client_pem(&config.redis.tls)?,
+        unique: ulid,
+    })
+}
+
+pub(super) fn target(config: &Config) -> Result<HttpTarget, Failure> {
+    let tls = &config.target.tls;
+    let identity = match &tls.client {
+        Some((certificate, key)) => Some((pem_text(certificate)? + "\n" + &pem_text(key)?).into()),
+        None => None,
+    };
+    let auth = match &config.target.auth {
+        Auth::None => AuthOptions::None,
+        Auth::Bearer(token) => AuthOptions::Bearer(token.clone()),
+        Auth::ClientCredentials { token_url, client_id, client_secret, post, scope, refresh_before } => {
+            AuthOptions::ClientCredentials(ClientCredentials {
+                token_url: token_url.clone(),
+                client_id: client_id.clone(),
+                client_secret: client_secret.clone(),
+                client_auth: if *post { ClientAuth::Post } else { ClientAuth::Basic },
+                scope: scope.clone(),
+                refresh_before: *refresh_before,
+            })
+        }
+    };
+    let options = TargetOptions {
+        base_url: config.target.base_url.clone(),
+        timeout: config.target.timeout,
+        bulk_timeout: config.target.bulk_timeout,
+        auth,
+        tls: TlsOptions { ca_pem: tls.ca.as_deref().map(pem).transpose()?, identity_pem: identity },
+    };
+    HttpTarget::new(options, Arc::new(Requests), system_time)
+        .map_err(|error| (error.to_string(), Exit::Usage))
+}
+
+pub(super) fn settings(config: &Config) -> Settings {
+    let names = Names::new(&config.target.name);
+    let deprovisioning = |what: &str| match what {
+        "delete" => Deprovisioning::Delete,
+        "keep" => Deprovisioning::Keep,
+        _ => Deprovisioning::Deactivate,
+    };
+    Settings {
+        target: config.target.name.clone(),
+        max_event_bytes: config.amqp.max_event_bytes,
+        max_clock_skew: config.max_clock_skew,
+        wait_for_base: config.wait_for_base,
+        reference_wait: config.reference_wait,
+        references: match config.reference.as_str() {
+            "userName" => ReferenceKind::UserName,
+            "email" => ReferenceKind::Email,
+            _ => ReferenceKind::ExternalId,
+        },
+        read_only: config.target.read_only,
+        protected: config.target.protected.clone(),
+        adopt: config.adopt,
+        mode: match config.mode.as_str() {
+            "bulk" => Mode::Bulk,
+            "single" => Mode::Single,
+            _ => Mode::Auto,
+        },
+        max_operations: config.max_operations,
+        max_bytes: config.max_bytes,
+        linger: config.linger,
+        catch_up: config.catch_up,
+        concurrency: config.concurrency,
+        ladder: Ladder { delays: config.delays.clone(), max_attempts: config.max_attempts },
+        user: deprovisioning(&config.deprovision_user),
+        group: deprovisioning(&config.deprovision_group),
+        late_window: config.target.late_window,
+        routes: names.routes(&config.delays),
+    }
+}

@@ -1,0 +1,62 @@
+//! Why something failed, in words without attribute values: for letters, logs and counters.
+
+use crate::core::disposition::Disposition;
+use crate::core::letter::Class;
+use crate::core::operation::Operation;
+use crate::core::outcome::{NotSent, Outcome, Unknown};
+use crate::pipeline::letters::Reason;
+use crate::pipeline::ports::PublishError;
+
+pub(super) fn refused_letter(error: &PublishError) {
+    tracing::warn!(%error, "a letter could not be written: nothing is forgotten, it is tried again");
+}
+
+pub(super) fn count(operation: &Operation, disposition: &Disposition) {
+    let outcome = match disposition {
+        Disposition::Applied => "applied",
+        Disposition::NoOp => "superseded",
+        Disposition::Exists | Disposition::Conflict | Disposition::Gone | Disposition::MissingMember => {
+            "conflict"
+        }
+        Disposition::Verify => "unknown",
+        Disposition::Retry { .. } | Disposition::Busy(_) | Disposition::Wait(_) | Disposition::NoPatch => {
+            "retry"
+        }
+        Disposition::Trouble(_) => "retry",
+        Disposition::Dead(_) => "dead",
+    };
+    metrics::counter!("scim_relay_operations_total", "method" => operation.method().name(), "outcome" => outcome)
+        .increment(1);
+}
+
+/// Why, in one line, without attribute values.
+pub(super) fn explain(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Answered(answer) => format!("status {}", answer.status),
+        Outcome::Unknown(Unknown::Timeout) => "no answer in time".into(),
+        Outcome::Unknown(Unknown::Dropped) => "the connection broke".into(),
+        Outcome::Unknown(Unknown::Unreadable) => "the answer was unreadable".into(),
+        Outcome::Unknown(Unknown::Missing) => "the bulk response has no result for it".into(),
+        Outcome::NotSent(NotSent::Connect(why) | NotSent::Tls(why) | NotSent::Token(why)) => why.clone(),
+        Outcome::NotSent(NotSent::Deadline) => "the claim's deadline had passed".into(),
+    }
+}
+
+pub(super) fn reason(class: Class, outcome: &Outcome, operation: Option<&Operation>) -> Reason {
+    let answer = match outcome {
+        Outcome::Answered(answer) => Some(answer),
+        Outcome::Unknown(_) | Outcome::NotSent(_) => None,
+    };
+    let scim_type = answer.and_then(|answer| answer.scim_type.clone());
+    let detail = match &scim_type {
+        Some(scim_type) => format!("{}, scimType {scim_type}", explain(outcome)),
+        None => explain(outcome),
+    };
+    Reason {
+        class,
+        status: answer.map(|answer| answer.status),
+        scim_type,
+        detail,
+        operation: operation.map(|operation| (operation.method(), operation.path())),
+    }
+}

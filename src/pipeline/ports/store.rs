@@ -1,0 +1,215 @@
+//! A store of records, schedule, ledgers and leases.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use crate::core::record::{MemberEntry, Record};
+use crate::core::resource::{ResourceKey, ResourceType, TargetId};
+use crate::core::schedule::{Due, Lane, Millis};
+
+/// A failure of the store. Nothing is known to be written; every call may be repeated.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {source}")]
+pub struct StoreError {
+    /// What was being done, and where (redacted address).
+    pub what: String,
+    /// Why it failed.
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// A record's version counter. 0: there is no record yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u64);
+
+/// Which record to load, with which of its members.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// Whose.
+    pub key: ResourceKey,
+    /// Entries of the member ledger to bring along, by member value.
+    pub members: Vec<String>,
+}
+
+/// A record as it was at one version.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// Whose.
+    pub key: ResourceKey,
+    /// The version that a swap must name.
+    pub version: Version,
+    /// The record; the default one when there is none.
+    pub record: Record,
+    /// The ledger entries asked for that exist.
+    pub members: BTreeMap<String, MemberEntry>,
+}
+
+/// Replaces a record if its version is still the expected one, with ledger entries and schedule, all or nothing.
+#[derive(Clone, Debug)]
+pub struct Swap {
+    /// Whose.
+    pub key: ResourceKey,
+    /// The version that was loaded.
+    pub expected: Version,
+    /// The record to write. `record.due` is its place in the schedule if `reschedule` says so.
+    pub record: Record,
+    /// Ledger entries to write (`Some`) or remove (`None`), by member value; `dirty` entries are indexed.
+    pub members: Vec<(String, Option<MemberEntry>)>,
+    /// What happens to the schedule.
+    pub reschedule: Reschedule,
+}
+
+/// What a swap does to the schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reschedule {
+    /// Leaves it as it is: whoever holds the resource goes on holding it.
+    Keep,
+    /// Puts it where `record.due` says, in no other lane; nowhere if that is none.
+    AsRecord,
+}
+
+/// What became of a swap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Swapped {
+    /// Written. If the swap made `record.id` another one than before, these resources wait for it (see [`Store::depend`]).
+    Done {
+        /// The version now.
+        version: Version,
+        /// Who listed this resource as a dependency; their registrations stay until [`Store::release`].
+        dependents: Vec<ResourceKey>,
+    },
+    /// The version was another one; nothing was written. Load again.
+    Conflict,
+}
+
+/// Who holds a target resource (D16).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// It is now (or was already) ours.
+    Ours,
+    /// Somebody else's.
+    Other(ResourceKey),
+}
+
+/// What is waiting, for gauges and `status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Resources in the schedule, per lane.
+    pub pending: BTreeMap<Lane, u64>,
+    /// The earliest due time, per lane with any.
+    pub oldest: BTreeMap<Lane, Millis>,
+}
+
+/// A page of a group's ledger: entries by member value, and the cursor of the next page, none at the end.
+pub type LedgerPage = (Vec<(String, MemberEntry)>, Option<u64>);
+
+/// State that is quick to rebuild. All writes are idempotent when executed twice.
+pub trait Store: super::Switch {
+    /// Loads records, in the order asked.
+    fn load(&self, what: &[Load]) -> impl Future<Output = Result<Vec<Loaded>, StoreError>> + Send;
+
+    /// Swaps records, each on its own, in the order asked (not atomic as a whole).
+    fn swap(&self, swaps: Vec<Swap>) -> impl Future<Output = Result<Vec<Swapped>, StoreError>> + Send;
+
+    /// Up to `limit` dirty ledger entries of a group.
+    fn dirty_members(
+        &self,
+        key: &ResourceKey,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<(String, MemberEntry)>, StoreError>> + Send;
+
+    /// A page of a group's ledger, from cursor 0 on. Entries may repeat.
+    fn scan_members(
+        &self,
+        key: &ResourceKey,
+        cursor: u64,
+    ) -> impl Future<Output = Result<LedgerPage, StoreError>> + Send;
+
+    /// Takes up to `limit` resources that are due in one of `lanes` at `now`, first lanes first, and moves them to
+    /// `now + hold`, so that nobody else takes them before; if their holder dies they come back.
+    fn take_due(
+        &self,
+        lanes: &[Lane],
+        now: Millis,
+        hold: Duration,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<(Lane, ResourceKey)>, StoreError>> + Send;
+
+    /// The earliest due time in any of `lanes`.
+    fn next_due(&self, lanes: &[Lane]) -> impl Future<Output = Result<Option<Millis>, StoreError>> + Send;
+
+    /// Puts resources that have a record into the schedule, at most as late as `due.at` if they are in that lane already.
+    /// The version goes up: whoever is writing them right now finds out at the commit.
+    fn touch(&self, keys: &[(ResourceKey, Due)]) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Like [`Store::touch`] for groups whose ledger lists `member`: that entry is dirty again.
+    fn touch_member(
+        &self,
+        groups: &[(ResourceKey, Due)],
+        member: &str,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Grants or renews the lease of `owner` in the buckets of these resources: one small call per bucket, which also
+    /// holds them in the schedule (`now + hold`) where they still are.
+    fn renew(
+        &self,
+        owner: &str,
+        held: &[ResourceKey],
+        now: Millis,
+        lease: Duration,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Whether the lease of each owner lives in the bucket of that resource.
+    fn leases(
+        &self,
+        claims: &[(ResourceKey, String)],
+    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+
+    /// Registers `dependent` as waiting for `on` to have a target id, and says in the same step which id it has by now.
+    fn depend(
+        &self,
+        on: &ResourceKey,
+        dependent: &ResourceKey,
+    ) -> impl Future<Output = Result<Option<TargetId>, StoreError>> + Send;
+
+    /// Everything registered as depending on `on`.
+    fn dependents(
+        &self,
+        on: &ResourceKey,
+    ) -> impl Future<Output = Result<Vec<ResourceKey>, StoreError>> + Send;
+
+    /// Forgets registrations.
+    fn release(
+        &self,
+        on: &ResourceKey,
+        dependents: &[ResourceKey],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Claims a target resource for `key`, unless somebody else holds it.
+    fn own(
+        &self,
+        kind: ResourceType,
+        id: &TargetId,
+        key: &ResourceKey,
+    ) -> impl Future<Output = Result<Owner, StoreError>> + Send;
+
+    /// Gives a target resource up, if `key` holds it.
+    fn disown(
+        &self,
+        kind: ResourceType,
+        id: &TargetId,
+        key: &ResourceKey,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Keeps a small note of the relay itself under a name.
+    fn remember(&self, name: &str, note: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The note of that name.
+    fn recall(&self, name: &str) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
+
+    /// Counts for gauges and `status`.
+    fn backlog(&self) -> impl Future<Output = Result<Backlog, StoreError>> + Send;
+
+    /// Answers when the store is reachable.
+    fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}

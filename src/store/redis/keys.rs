@@ -1,0 +1,110 @@
+//! Names of keys. All keys of one resource lie in one bucket, whose name is the hash tag, so that each script stays in
+//! one slot of a cluster.
+
+use sha2::{Digest, Sha256};
+
+use crate::core::resource::{ResourceKey, ResourceType, TargetId};
+use crate::core::schedule::Lane;
+
+/// Buckets of one target: few enough to poll, enough to spread over a cluster.
+pub const BUCKETS: u8 = 16;
+
+/// What is kept about one resource, each under a key of its own.
+#[derive(Clone, Copy)]
+pub(super) enum Part {
+    /// Hash: version, token, record, target id.
+    Record,
+    /// Hash: member value to ledger entry.
+    Members,
+    /// Set: member values whose entries are dirty.
+    DirtyMembers,
+    /// Set: resources that wait for this one.
+    Dependents,
+}
+
+impl Part {
+    const fn name(self) -> &'static str {
+        match self {
+            Part::Record => "r",
+            Part::Members => "m",
+            Part::DirtyMembers => "dm",
+            Part::Dependents => "dep",
+        }
+    }
+}
+
+/// The names of one target's keys.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    pub(super) prefix: String,
+    pub(super) target: String,
+}
+
+impl Keys {
+    /// The bucket of a name.
+    pub(super) fn bucket_of(name: &str) -> u8 {
+        Sha256::digest(name.as_bytes())[0] % BUCKETS
+    }
+
+    /// A key in a bucket.
+    pub(super) fn in_bucket(&self, bucket: u8, rest: &str) -> String {
+        format!("{}:{{{}:b{bucket:02}}}:{rest}", self.prefix, self.target)
+    }
+
+    /// The key of one part of a resource.
+    pub(super) fn part(&self, key: &ResourceKey, part: Part) -> String {
+        let name = key.to_string();
+        self.in_bucket(Self::bucket_of(&name), &format!("{}:{name}", part.name()))
+    }
+
+    /// The schedule of one lane in a bucket.
+    pub(super) fn lane(&self, bucket: u8, lane: Lane) -> String {
+        self.in_bucket(bucket, &format!("due:{}", lane.name()))
+    }
+
+    /// The schedule of every lane in a bucket, in the lanes' order.
+    pub(super) fn lanes(&self, bucket: u8) -> impl Iterator<Item = String> + '_ {
+        Lane::ALL.into_iter().map(move |lane| self.lane(bucket, lane))
+    }
+
+    /// The lease of an owner in a bucket.
+    pub(super) fn lease(&self, bucket: u8, owner: &str) -> String {
+        self.in_bucket(bucket, &format!("lease:{owner}"))
+    }
+
+    /// Who holds a target resource.
+    pub(super) fn owner(&self, kind: ResourceType, id: &TargetId) -> String {
+        let name = format!("own:{kind}/{id}");
+        self.in_bucket(Self::bucket_of(&name), &name)
+    }
+
+    /// The switch that all replicas share.
+    pub(super) fn circuit(&self) -> String {
+        self.in_bucket(0, "circuit")
+    }
+
+    /// Who may probe.
+    pub(super) fn probe(&self) -> String {
+        self.in_bucket(0, "probe")
+    }
+
+    /// Which replicas live.
+    pub(super) fn replicas(&self) -> String {
+        self.in_bucket(0, "replicas")
+    }
+
+    /// Notes of the relay itself.
+    pub(super) fn notes(&self) -> String {
+        self.in_bucket(0, "notes")
+    }
+
+    /// A key that nobody writes.
+    pub(super) fn ping(&self) -> String {
+        self.in_bucket(0, "ping")
+    }
+
+    /// The hash tag of a key.
+    pub(super) fn tag(key: &str) -> &str {
+        key.split(['{', '}']).nth(1).unwrap_or_default()
+    }
+}

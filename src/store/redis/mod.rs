@@ -1,0 +1,46 @@
+//! The store in Redis. A record is an opaque JSON text with a version; every change is load, pure function, swap.
+
+mod connection;
+mod info;
+mod keys;
+mod link;
+mod options;
+mod records;
+mod schedule;
+mod scripts;
+mod store;
+mod switch;
+
+pub use info::ServerInfo;
+pub use keys::BUCKETS;
+pub use options::RedisOptions;
+
+use crate::pipeline::ports::StoreError;
+use keys::Keys;
+use link::Link;
+use scripts::{Scripts, Tokens};
+
+/// A store in Redis 7.0 or later, single or cluster.
+pub struct RedisStore {
+    link: Link,
+    keys: Keys,
+    scripts: Scripts,
+    tokens: Tokens,
+}
+
+impl RedisStore {
+    /// Connects; an error names the address.
+    pub async fn connect(options: RedisOptions) -> Result<Self, StoreError> {
+        let link = Link::connect(&options).await?;
+        let tokens = Tokens::new((options.unique)());
+        let keys = Keys { prefix: options.key_prefix, target: options.target };
+        Ok(Self { link, keys, scripts: Scripts::new(), tokens })
+    }
+}
+
+impl std::fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (address, target) = (&self.link.address, &self.keys.target);
+        f.debug_struct("RedisStore").field("address", address).field("target", target).finish()
+    }
+}

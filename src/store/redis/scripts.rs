@@ -1,0 +1,125 @@
+//! The scripts, and calls of them. What a script does and which KEYS and ARGV it takes is said in its own file.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use redis::{Cmd, Script};
+
+use super::keys::{Keys, Part};
+use crate::core::resource::ResourceKey;
+use crate::core::resource::TargetId;
+use crate::core::schedule::{Due, Lane};
+use crate::pipeline::ports::{Reschedule, Swap};
+
+/// All scripts.
+pub(super) struct Scripts {
+    pub(super) swap: Script,
+    pub(super) take: Script,
+    pub(super) touch: Script,
+    pub(super) renew: Script,
+    pub(super) depend: Script,
+    pub(super) own: Script,
+    pub(super) disown: Script,
+    pub(super) trip: Script,
+    pub(super) probe: Script,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        Self {
+            swap: Script::new(include_str!("scripts/swap.lua")),
+            take: Script::new(include_str!("scripts/take.lua")),
+            touch: Script::new(include_str!("scripts/touch.lua")),
+            renew: Script::new(include_str!("scripts/renew.lua")),
+            depend: Script::new(include_str!("scripts/depend.lua")),
+            own: Script::new(include_str!("scripts/own.lua")),
+            disown: Script::new(include_str!("scripts/disown.lua")),
+            trip: Script::new(include_str!("scripts/trip.lua")),
+            probe: Script::new(include_str!("scripts/probe.lua")),
+        }
+    }
+}
+
+/// Names for writes that no other store uses: the store's own name and a number.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    name: String,
+    next: AtomicU64,
+}
+
+impl Tokens {
+    /// `name`: nobody else's.
+    pub(super) fn new(name: String) -> Self {
+        Self { name, next: AtomicU64::new(0) }
+    }
+
+    fn next(&self) -> String {
+        format!("{}-{:x}", self.name, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// One call of a script: all keys lie in one bucket.
+pub(super) struct Call {
+    pub(super) keys: Vec<String>,
+    pub(super) args: Vec<String>,
+}
+
+impl Call {
+    /// The command, with the key that says where it belongs.
+    pub(super) fn command(&self, script: &Script) -> (String, Cmd) {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(script.get_hash()).arg(self.keys.len()).arg(&self.keys).arg(&self.args);
+        (self.keys[0].clone(), command)
+    }
+
+    /// `swap.lua`.
+    pub(super) fn swap(keys: &Keys, swap: &Swap, tokens: &Tokens) -> Result<Self, serde_json::Error> {
+        let name = swap.key.to_string();
+        let parts = [Part::Record, Part::Members, Part::DirtyMembers, Part::Dependents];
+        let (lane, at) = match (swap.reschedule, swap.record.due) {
+            (Reschedule::Keep, _) => (0, 0),
+            (Reschedule::AsRecord, None) => (-1, 0),
+            (Reschedule::AsRecord, Some(due)) => (number(due.lane), due.at.0),
+        };
+        let id = swap.record.id.as_ref().map_or("", TargetId::as_str);
+        let mut args = vec![
+            swap.expected.0.to_string(),
+            tokens.next(),
+            serde_json::to_string(&swap.record)?,
+            id.to_owned(),
+            name,
+            lane.to_string(),
+            at.to_string(),
+        ];
+        for (value, entry) in &swap.members {
+            let dirty = entry.as_ref().is_some_and(|entry| entry.dirty);
+            args.push(value.clone());
+            args.push(entry.as_ref().map(serde_json::to_string).transpose()?.unwrap_or_default());
+            args.push(if dirty { "1" } else { "0" }.to_owned());
+        }
+        Ok(Self { keys: with_lanes(keys, &swap.key, &parts), args })
+    }
+
+    /// `touch.lua`; `member`: empty for none.
+    pub(super) fn touch(keys: &Keys, key: &ResourceKey, due: Due, member: &str) -> Self {
+        let parts = [Part::Record, Part::Members, Part::DirtyMembers];
+        let args =
+            vec![key.to_string(), number(due.lane).to_string(), due.at.0.to_string(), member.to_owned()];
+        Self { keys: with_lanes(keys, key, &parts), args }
+    }
+}
+
+/// Parts of a resource, then the schedule of every lane of its bucket.
+fn with_lanes(keys: &Keys, key: &ResourceKey, parts: &[Part]) -> Vec<String> {
+    let parts = parts.iter().map(|part| keys.part(key, *part));
+    parts.chain(keys.lanes(Keys::bucket_of(&key.to_string()))).collect()
+}
+
+/// A lane's place among the KEYS of scripts.
+fn number(lane: Lane) -> i32 {
+    match lane {
+        Lane::Deprovision => 1,
+        Lane::Create => 2,
+        Lane::Update => 3,
+        Lane::Members => 4,
+    }
+}

@@ -1,0 +1,177 @@
+//! The store's contract, call by call.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use redis::Value;
+
+use super::RedisStore;
+use super::keys::{Keys, Part};
+use super::scripts::Call;
+use crate::core::record::MemberEntry;
+use crate::core::resource::{ResourceKey, ResourceType, TargetId};
+use crate::core::schedule::{Due, Lane, Millis};
+use crate::pipeline::ports::{
+    Backlog, LedgerPage, Load, Loaded, Owner, Store, StoreError, Swap, Swapped, Version,
+};
+
+impl Store for RedisStore {
+    async fn load(&self, what: &[Load]) -> Result<Vec<Loaded>, StoreError> {
+        self.load_records(what).await
+    }
+
+    async fn swap(&self, swaps: Vec<Swap>) -> Result<Vec<Swapped>, StoreError> {
+        let calls = swaps.iter().map(|swap| Call::swap(&self.keys, swap, &self.tokens));
+        let calls = calls.collect::<Result<Vec<Call>, _>>();
+        let calls = calls.map_err(|error| self.link.error("write a record", error))?;
+        let answers = self.link.invoke("swap records", &self.scripts.swap, &calls).await?;
+        answers.into_iter().map(|answer| self.swapped(answer)).collect()
+    }
+
+    async fn dirty_members(
+        &self,
+        key: &ResourceKey,
+        limit: usize,
+    ) -> Result<Vec<(String, MemberEntry)>, StoreError> {
+        self.read_dirty_members(key, limit).await
+    }
+
+    async fn scan_members(&self, key: &ResourceKey, cursor: u64) -> Result<LedgerPage, StoreError> {
+        self.read_ledger_page(key, cursor).await
+    }
+
+    async fn take_due(
+        &self,
+        lanes: &[Lane],
+        now: Millis,
+        hold: Duration,
+        limit: usize,
+    ) -> Result<Vec<(Lane, ResourceKey)>, StoreError> {
+        self.take(lanes, now, hold, limit).await
+    }
+
+    async fn next_due(&self, lanes: &[Lane]) -> Result<Option<Millis>, StoreError> {
+        let backlog = self.count_pending().await?;
+        Ok(lanes.iter().filter_map(|lane| backlog.oldest.get(lane)).min().copied())
+    }
+
+    async fn touch(&self, keys: &[(ResourceKey, Due)]) -> Result<(), StoreError> {
+        self.touch_member(keys, "").await
+    }
+
+    async fn touch_member(&self, groups: &[(ResourceKey, Due)], member: &str) -> Result<(), StoreError> {
+        let calls = groups.iter().map(|(key, due)| Call::touch(&self.keys, key, *due, member));
+        let calls: Vec<Call> = calls.collect();
+        self.link.invoke("touch", &self.scripts.touch, &calls).await.map(drop)
+    }
+
+    async fn renew(
+        &self,
+        owner: &str,
+        held: &[ResourceKey],
+        now: Millis,
+        lease: Duration,
+    ) -> Result<(), StoreError> {
+        self.renew_leases(owner, held, now, lease).await
+    }
+
+    async fn leases(&self, claims: &[(ResourceKey, String)]) -> Result<Vec<bool>, StoreError> {
+        let commands = claims.iter().map(|(key, owner)| {
+            let key = self.keys.lease(Keys::bucket_of(&key.to_string()), owner);
+            let mut command = redis::cmd("EXISTS");
+            command.arg(&key);
+            (key, command)
+        });
+        let answers = self.link.pipeline("read leases", commands.collect()).await?;
+        answers.into_iter().map(|answer| self.link.read("read leases", answer)).collect()
+    }
+
+    async fn depend(
+        &self,
+        on: &ResourceKey,
+        dependent: &ResourceKey,
+    ) -> Result<Option<TargetId>, StoreError> {
+        let keys = vec![self.keys.part(on, Part::Dependents), self.keys.part(on, Part::Record)];
+        let call = Call { keys, args: vec![dependent.to_string()] };
+        let what = "register a dependent";
+        let answer = self.link.invoke(what, &self.scripts.depend, &[call]).await?.pop();
+        let id: Option<String> = self.link.read(what, answer.unwrap_or(Value::Nil))?;
+        Ok(id.and_then(TargetId::new))
+    }
+
+    async fn dependents(&self, on: &ResourceKey) -> Result<Vec<ResourceKey>, StoreError> {
+        let mut command = redis::cmd("SMEMBERS");
+        command.arg(self.keys.part(on, Part::Dependents));
+        let keys: BTreeSet<String> = self.link.query("read dependents", command).await?;
+        Ok(parsed(keys.into_iter()))
+    }
+
+    async fn release(&self, on: &ResourceKey, dependents: &[ResourceKey]) -> Result<(), StoreError> {
+        if dependents.is_empty() {
+            return Ok(());
+        }
+        let mut command = redis::cmd("SREM");
+        command
+            .arg(self.keys.part(on, Part::Dependents))
+            .arg(dependents.iter().map(ToString::to_string).collect::<Vec<_>>());
+        self.link.query("release dependents", command).await
+    }
+
+    async fn own(&self, kind: ResourceType, id: &TargetId, key: &ResourceKey) -> Result<Owner, StoreError> {
+        let what = "claim a target resource";
+        let call = Call { keys: vec![self.keys.owner(kind, id)], args: vec![key.to_string()] };
+        let answer = self.link.invoke(what, &self.scripts.own, &[call]).await?.pop();
+        let owner: String = self.link.read(what, answer.unwrap_or(Value::Nil))?;
+        match owner.parse::<ResourceKey>() {
+            Ok(owner) if owner == *key => Ok(Owner::Ours),
+            Ok(owner) => Ok(Owner::Other(owner)),
+            Err(error) => Err(self.link.error(what, error)),
+        }
+    }
+
+    async fn disown(&self, kind: ResourceType, id: &TargetId, key: &ResourceKey) -> Result<(), StoreError> {
+        let call = Call { keys: vec![self.keys.owner(kind, id)], args: vec![key.to_string()] };
+        self.link.invoke("give a target resource up", &self.scripts.disown, &[call]).await.map(drop)
+    }
+
+    async fn remember(&self, name: &str, note: &str) -> Result<(), StoreError> {
+        let mut command = redis::cmd("HSET");
+        command.arg(self.keys.notes()).arg(name).arg(note);
+        self.link.query("keep a note", command).await
+    }
+
+    async fn recall(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(self.keys.notes()).arg(name);
+        self.link.query("read a note", command).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.count_pending().await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let mut command = redis::cmd("GET");
+        command.arg(self.keys.ping());
+        let _: Option<String> = self.link.query("ping", command).await?;
+        Ok(())
+    }
+}
+
+impl RedisStore {
+    fn swapped(&self, answer: Value) -> Result<Swapped, StoreError> {
+        let mut parts = self.link.read::<Vec<Value>>("swap records", answer)?.into_iter();
+        let version: u64 = self.link.read("swap records", parts.next().unwrap_or(Value::Nil))?;
+        let dependents: Vec<String> = self.link.read("swap records", Value::Array(parts.collect()))?;
+        Ok(match version {
+            0 => Swapped::Conflict,
+            version => {
+                Swapped::Done { version: Version(version), dependents: parsed(dependents.into_iter()) }
+            }
+        })
+    }
+}
+
+fn parsed(keys: impl Iterator<Item = String>) -> Vec<ResourceKey> {
+    keys.filter_map(|key| key.parse().ok()).collect()
+}

@@ -1,0 +1,258 @@
+//! A SCIM provider's resources in memory, at the level of operations.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use scim_relay::core::operation::{Operation, Write};
+use scim_relay::core::outcome::Answer;
+use scim_relay::core::resource::{ETag, ResourceType, TargetId};
+
+use super::scim_patch::{self, Refused};
+
+/// How this provider behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Habits {
+    /// Versions mean something: a write with another one is refused.
+    pub etag: bool,
+    /// PATCH exists.
+    pub patch: bool,
+    /// Removing a member that is not there is an error (400 `noTarget`).
+    pub strict_members: bool,
+    /// Deleting a user takes it out of its groups.
+    pub cascade: bool,
+}
+
+/// A resource as stored: without `id` and `meta`.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub kind: ResourceType,
+    pub body: Map<String, Value>,
+    pub version: u64,
+}
+
+impl Stored {
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.body.get(name)?.as_str()
+    }
+
+    /// The target ids of a group's members.
+    pub fn members(&self) -> BTreeSet<String> {
+        let members = self.body.get("members").and_then(Value::as_array).into_iter().flatten();
+        members.filter_map(|member| Some(member.get("value")?.as_str()?.to_owned())).collect()
+    }
+}
+
+/// All resources, by id.
+#[derive(Debug)]
+pub struct Directory {
+    pub habits: Habits,
+    stored: BTreeMap<String, Stored>,
+    ids: u64,
+    versions: u64,
+    /// What a provider saw that no promise allows.
+    pub violations: Vec<String>,
+}
+
+impl Directory {
+    pub fn new(habits: Habits) -> Self {
+        Self { habits, stored: BTreeMap::new(), ids: 0, versions: 0, violations: Vec::new() }
+    }
+
+    pub fn all(&self, kind: ResourceType) -> impl Iterator<Item = (&String, &Stored)> {
+        self.stored.iter().filter(move |(_, stored)| stored.kind == kind)
+    }
+
+    pub fn get(&self, id: &str) -> Option<&Stored> {
+        self.stored.get(id)
+    }
+
+    pub fn with_external_id(&self, kind: ResourceType, external_id: &str) -> Vec<(&String, &Stored)> {
+        self.all(kind).filter(|(_, stored)| stored.text("externalId") == Some(external_id)).collect()
+    }
+
+    /// The resource as it is answered.
+    pub fn shown(&self, id: &str) -> Option<Value> {
+        let stored = self.stored.get(id)?;
+        let mut body = stored.body.clone();
+        body.insert("id".into(), json!(id));
+        body.insert("meta".into(), json!({ "version": self.version(stored) }));
+        Some(Value::Object(body))
+    }
+
+    fn version(&self, stored: &Stored) -> String {
+        format!("W/\"{}\"", stored.version)
+    }
+
+    /// The answer to a read, and to a write that succeeded.
+    pub fn answer(&self, id: &str, status: u16) -> Answer {
+        let resource = self.shown(id);
+        let etag = self.stored.get(id).and_then(|stored| ETag::new(&self.version(stored)));
+        Answer { status, id: TargetId::new(id), etag, resource, ..Answer::default() }
+    }
+
+    /// Applies one operation; `ids`: what the request's `bulkId`s became so far.
+    pub fn apply(&mut self, operation: &Operation, ids: &BTreeMap<String, String>) -> Answer {
+        let body = operation.body().map(|body| resolved(body.clone(), ids)).unwrap_or_default();
+        if body.to_string().contains("bulkId:") {
+            return refusal(409, "invalidValue");
+        }
+        match self.changed(operation, body) {
+            Ok(answer) => answer,
+            Err(answer) => answer,
+        }
+    }
+
+    fn changed(&mut self, operation: &Operation, body: Value) -> Result<Answer, Answer> {
+        let kind = operation.kind();
+        let id = match &operation.write {
+            Write::Create { .. } => return self.create(kind, body),
+            Write::Patch { id, .. } | Write::Put { id, .. } | Write::Delete { id, .. } => {
+                id.as_str().to_owned()
+            }
+        };
+        let stored = self.stored.get(&id).filter(|stored| stored.kind == kind);
+        let stored = stored.ok_or_else(|| refusal(404, ""))?.clone();
+        self.check_version(operation, &stored)?;
+        match &operation.write {
+            Write::Delete { .. } => {
+                self.remove(&id);
+                return Ok(Answer { status: 204, ..Answer::default() });
+            }
+            Write::Patch { .. } if !self.habits.patch => return Err(refusal(501, "")),
+            Write::Create { .. } | Write::Patch { .. } | Write::Put { .. } => {}
+        }
+        let new = match &operation.write {
+            Write::Patch { .. } => {
+                scim_patch::patched(stored.body.clone(), &body, self.habits.strict_members)
+                    .map_err(|Refused(scim_type)| refusal(400, scim_type))?
+            }
+            _ => writable(body),
+        };
+        self.check_unique(kind, &new, Some(&id))?;
+        self.check_order(operation, &stored, &new);
+        self.store(id.clone(), kind, new);
+        Ok(self.answer(&id, 200))
+    }
+
+    fn create(&mut self, kind: ResourceType, body: Value) -> Result<Answer, Answer> {
+        let body = writable(body);
+        self.check_unique(kind, &body, None)?;
+        let external_id = body.get("externalId").and_then(Value::as_str).unwrap_or_default();
+        if !self.with_external_id(kind, external_id).is_empty() {
+            self.violations.push(format!("a second {kind}/{external_id} was created"));
+        }
+        let id = self.insert(kind, body);
+        Ok(self.answer(&id, 201))
+    }
+
+    fn check_version(&mut self, operation: &Operation, stored: &Stored) -> Result<(), Answer> {
+        if !self.habits.etag {
+            return Ok(());
+        }
+        match operation.version() {
+            Some(version) if version.as_str() == self.version(stored) => Ok(()),
+            Some(_) => Err(refusal(412, "")),
+            None => {
+                self.violations.push(format!("{}: a write without a version", operation.key));
+                Ok(())
+            }
+        }
+    }
+
+    fn check_unique(
+        &self,
+        kind: ResourceType,
+        body: &Map<String, Value>,
+        own: Option<&str>,
+    ) -> Result<(), Answer> {
+        let name = body.get("userName").and_then(Value::as_str).map(str::to_lowercase);
+        let taken = |(id, stored): (&String, &Stored)| {
+            Some(id.as_str()) != own && stored.text("userName").map(str::to_lowercase) == name
+        };
+        match kind == ResourceType::User && name.is_some() && self.all(kind).any(taken) {
+            true => Err(refusal(409, "uniqueness")),
+            false => Ok(()),
+        }
+    }
+
+    /// With versions no older value may take the place of a newer one: values end in the number of their event.
+    fn check_order(&mut self, operation: &Operation, old: &Stored, new: &Map<String, Value>) {
+        if !self.habits.etag {
+            return;
+        }
+        for (name, value) in new {
+            let (before, now) = (old.body.get(name).and_then(number), number(value));
+            if let (Some(before), Some(now)) = (before, now)
+                && now < before
+            {
+                self.violations.push(format!("{} {name}: {now} was written over {before}", operation.key));
+            }
+        }
+    }
+
+    /// Puts a resource in as it is: what somebody else created.
+    pub fn insert(&mut self, kind: ResourceType, body: Map<String, Value>) -> String {
+        self.ids += 1;
+        let id = format!("t-{}", self.ids);
+        self.store(id.clone(), kind, body);
+        id
+    }
+
+    /// Somebody else changes a resource.
+    pub fn edit(&mut self, id: &str, edit: impl FnOnce(&mut Map<String, Value>)) {
+        if let Some(mut stored) = self.stored.get(id).cloned() {
+            edit(&mut stored.body);
+            self.store(id.to_owned(), stored.kind, stored.body);
+        }
+    }
+
+    fn store(&mut self, id: String, kind: ResourceType, body: Map<String, Value>) {
+        self.versions += 1;
+        let version = self.versions;
+        self.stored.insert(id, Stored { kind, body, version });
+    }
+
+    /// Removes a resource.
+    pub fn remove(&mut self, id: &str) -> Option<Stored> {
+        let removed = self.stored.remove(id)?;
+        if self.habits.cascade && removed.kind == ResourceType::User {
+            let groups: Vec<String> = self.all(ResourceType::Group).map(|(id, _)| id.clone()).collect();
+            for group in groups {
+                if self.stored[&group].members().contains(id) {
+                    self.edit(&group, |body| scim_patch::drop_member(body, id));
+                }
+            }
+        }
+        Some(removed)
+    }
+}
+
+/// The number at the end of `title-17`.
+fn number(value: &Value) -> Option<u64> {
+    value.as_str()?.rsplit_once('-')?.1.parse().ok()
+}
+
+fn writable(body: Value) -> Map<String, Value> {
+    let Value::Object(mut body) = body else { return Map::new() };
+    body.retain(|name, _| name != "id" && name != "meta");
+    body
+}
+
+fn resolved(body: Value, ids: &BTreeMap<String, String>) -> Value {
+    match body {
+        Value::String(text) => match text.strip_prefix("bulkId:").and_then(|bulk_id| ids.get(bulk_id)) {
+            Some(id) => json!(id),
+            None => Value::String(text),
+        },
+        Value::Array(items) => items.into_iter().map(|item| resolved(item, ids)).collect(),
+        Value::Object(map) => map.into_iter().map(|(name, value)| (name, resolved(value, ids))).collect(),
+        other => other,
+    }
+}
+
+/// An error of SCIM's own.
+pub fn refusal(status: u16, scim_type: &str) -> Answer {
+    let scim_type = (!scim_type.is_empty()).then(|| scim_type.to_owned());
+    Answer { status, scim_type, scim_error: true, ..Answer::default() }
+}

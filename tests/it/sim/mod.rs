@@ -1,0 +1,20 @@
+//! Simulation: the real pipeline over a store in memory, with a simulated broker, target and clock, by seed.
+
+mod broker;
+mod check;
+mod clock;
+mod dice;
+mod directory;
+mod events;
+mod faults;
+mod letters;
+mod model;
+mod properties;
+mod replica;
+mod scenario;
+mod scim_patch;
+
+mod store;
+mod story;
+mod target;
+mod world;

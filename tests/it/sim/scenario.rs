@@ -1,0 +1,217 @@
+//! What happens in one world, by seed: which target, which story, which faults, and in the end peace.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use scim_relay::core::gap::Deprovisioning;
+use scim_relay::core::resource::{ResourceKey, ResourceType};
+use scim_relay::pipeline::settings::{Mode, Settings};
+
+use super::broker::Disorder;
+use super::dice::Dice;
+use super::events::user;
+use super::faults::{Chances, Poison};
+use super::model::{Life, expected};
+use super::story::{Author, Size};
+use super::target::Profile;
+use super::world::{Weather, World, profile, settings};
+
+/// One world's fortune.
+#[derive(Debug)]
+pub struct Scenario {
+    seed: u64,
+    dice: Dice,
+    pub size: Size,
+    pub profile: Profile,
+    pub settings: Settings,
+    pub weather: Weather,
+    crashes: bool,
+    outages: bool,
+    strangers: bool,
+}
+
+impl Scenario {
+    /// A small story on a good day, with one replica and a target that can do all.
+    pub fn calm(seed: u64) -> Self {
+        let dice = Dice::new(seed, "scenario");
+        let size = Size::draw(&dice);
+        let (profile, settings, weather) = (profile(), settings(), Weather::default());
+        Self {
+            seed,
+            dice,
+            size,
+            profile,
+            settings,
+            weather,
+            crashes: false,
+            outages: false,
+            strangers: false,
+        }
+    }
+
+    /// Any target, and any configuration.
+    pub fn with_any_target(mut self) -> Self {
+        let dice = &self.dice;
+        let some = |chance| dice.per_mille(chance);
+        self.profile.habits.etag = some(500);
+        self.profile.habits.patch = some(750);
+        self.profile.habits.strict_members = some(500);
+        self.profile.habits.cascade = some(500);
+        self.profile.bulk = some(600).then(|| 1 + dice.below(20));
+        self.profile.claims_patch = some(500);
+        self.profile.ignores_filters = some(200);
+        self.profile.poison = *dice.pick(&[Poison::Itself, Poison::RefusesBulk, Poison::BreaksServer]);
+        let policies = [Deprovisioning::Deactivate, Deprovisioning::Delete, Deprovisioning::Keep];
+        self.settings.user = *dice.pick(&policies);
+        self.settings.group = *dice.pick(&policies);
+        self.settings.mode = *dice.pick(&[Mode::Auto, Mode::Auto, Mode::Single]);
+        self.settings.concurrency = 1 + dice.below(4);
+        self
+    }
+
+    pub fn with_disorder(mut self) -> Self {
+        let chance = |most| self.dice.between(0, most) as u32;
+        self.weather.broker =
+            Disorder { twice: chance(300), anywhere: chance(500), session: chance(60), confirm: chance(200) };
+        self.weather.store = chance(20);
+        self
+    }
+
+    pub fn with_bad_target(mut self) -> Self {
+        self.weather.target = Chances::draw(&self.dice);
+        self.outages = self.dice.per_mille(500);
+        self
+    }
+
+    pub fn with_crashes(mut self) -> Self {
+        self.crashes = true;
+        self
+    }
+
+    /// Others write at the target too: unclaimed and foreign records, edits, removals.
+    pub fn with_strangers(mut self) -> Self {
+        self.strangers = true;
+        self
+    }
+
+    /// Lives through the story, and waits until nothing waits any more.
+    pub async fn live(self) -> World {
+        let mut world = World::new(self.seed, self.profile, self.settings.clone(), self.weather);
+        let dice = Dice::new(self.seed, "story");
+        let mut author = Author { dice: &dice, size: self.size, seq: 0 };
+        if self.strangers {
+            self.settle_strangers(&mut world);
+        }
+        let replicas = if self.crashes { 2 } else { 1 };
+        world.start(replicas);
+        for _ in 0..self.size.events {
+            world.publish(author.event());
+            sleep(author.pause()).await;
+            self.trouble(&mut world).await;
+        }
+        world.heal();
+        self.mourn(&mut world, &mut author);
+        world.rest().await;
+        world
+    }
+
+    async fn trouble(&self, world: &mut World) {
+        if self.crashes && self.dice.per_mille(120) {
+            world.crash(self.dice.below(2)).await;
+        }
+        if self.outages && self.dice.per_mille(60) {
+            world.parts.target.break_down(Duration::from_secs(self.dice.between(1, 120)));
+        }
+        if self.strangers && self.dice.per_mille(150) {
+            self.interfere(world);
+        }
+    }
+
+    /// What the target has before the relay comes.
+    fn settle_strangers(&self, world: &mut World) {
+        for number in 0..self.size.users {
+            let key = user(&format!("u-{number}"));
+            let claimed = match self.dice.below(4) {
+                0 => true,
+                1 => false,
+                _ => continue,
+            };
+            let name = format!("{}@x", key.external_id);
+            let mut body = json!({
+                "userName": name, "active": true, "nickName": "stranger", "name": { "familyName": "Stranger" },
+            });
+            if claimed {
+                body["externalId"] = json!(key.external_id);
+            }
+            let Value::Object(body) = body else { continue };
+            let id = world.parts.target.with(|directory| directory.insert(ResourceType::User, body.clone()));
+            for (path, value) in [("nickName", "stranger"), ("name.familyName", "Stranger")] {
+                world.foreign.attributes.insert((id.clone(), path), json!(value));
+            }
+            if claimed {
+                world.base.insert(key, body);
+            }
+        }
+        let Value::Object(guest) = json!({ "userName": "guest", "externalId": "guest" }) else { return };
+        world.parts.target.with(|directory| directory.insert(ResourceType::User, guest));
+    }
+
+    /// Somebody else edits or removes something.
+    fn interfere(&self, world: &mut World) {
+        let kind = *self.dice.pick(&ResourceType::ALL);
+        let ids: Vec<String> =
+            world.parts.target.with(|directory| directory.all(kind).map(|(id, _)| id.clone()).collect());
+        if ids.is_empty() {
+            return;
+        }
+        let id = self.dice.pick(&ids).clone();
+        let guest = world.parts.target.with(|directory| {
+            directory.with_external_id(ResourceType::User, "guest").first().map(|(id, _)| (*id).clone())
+        });
+        let known = world.foreign.attributes.contains_key(&(id.clone(), "name.familyName"));
+        let removable = Some(&id) != guest.as_ref() && !known;
+        match (kind, guest) {
+            _ if removable && self.dice.per_mille(250) => {
+                world.parts.target.with(|directory| directory.remove(&id));
+            }
+            (ResourceType::Group, Some(guest)) => {
+                world.parts.target.with(|directory| {
+                    directory.edit(&id, |body| {
+                        let members = body.entry("members").or_insert_with(|| json!([]));
+                        let member = json!({ "value": guest });
+                        if let Value::Array(members) = members
+                            && !members.contains(&member)
+                        {
+                            members.push(member);
+                        }
+                    })
+                });
+                world.foreign.members.insert((id, guest));
+            }
+            _ => {
+                let value = json!(format!("nick{}", self.dice.below(1000)));
+                world.parts.target.with(|directory| {
+                    directory.edit(&id, |body| {
+                        body.insert("nickName".into(), value.clone());
+                    })
+                });
+                world.foreign.attributes.insert((id, "nickName"), value);
+            }
+        }
+    }
+
+    /// What others removed comes back with the next change: the source changes everything once more.
+    fn mourn(&self, world: &mut World, author: &mut Author<'_>) {
+        if !self.strangers {
+            return;
+        }
+        let expected = expected(&world.events, &world.base);
+        let alive = expected.iter().filter(|(_, expected)| expected.life == Life::Alive);
+        let keys: Vec<ResourceKey> = alive.map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            world.publish(author.touch(key));
+        }
+    }
+}
