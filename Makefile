@@ -6,6 +6,8 @@ SHELL := bash
 # make test FILTER=name runs the tests whose names contain it
 FILTER ?=
 
+TOUR := --profile tour --features tour
+
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 ifeq ($(NEXTEST),yes)
 CARGO_TEST := cargo nextest run --no-tests=pass
@@ -17,8 +19,8 @@ help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 14
 
 run: ## RabbitMQ, Redis, sandbox and relay; a sample directory of 20,000 events; does the target equal it?
-	@cargo build --release --bin scim-relay --example tour
-	@scripts/with-services cargo run --quiet --release --example tour
+	@cargo build $(TOUR) --bins
+	@scripts/with-services cargo run --quiet $(TOUR) --bin tour
 
 test: ## every test, with RabbitMQ and Redis from Docker or from this machine (FILTER=name for some)
 	@if [ -x scripts/python-tools ]; then scripts/python-tools; fi
@@ -28,7 +30,7 @@ test: ## every test, with RabbitMQ and Redis from Docker or from this machine (F
 
 lint: ## formatting, clippy, and dependencies with cargo-deny where it is installed
 	@cargo fmt --check
-	@cargo clippy --all-targets -- -D warnings
+	@cargo clippy --all-targets --all-features -- -D warnings
 	@scripts/check-dependencies
 
 fmt: ## formats the code
@@ -36,7 +38,7 @@ fmt: ## formats the code
 
 bench: ## the benchmarks, with RabbitMQ and Redis as for the tests
 	@cargo bench --no-run
-	@scripts/with-services cargo bench
+	@scripts/with-services cargo bench --no-fail-fast
 
 clean: ## what was built, and the tools fetched for the tests
 	@cargo clean

@@ -25,11 +25,10 @@ pub struct Process {
     log: PathBuf,
 }
 
-/// The binary beside this example: `target/<profile>/scim-relay`.
-pub fn binary() -> Result<PathBuf> {
+/// The relay beside this program: `target/<profile>/scim-relay`.
+fn binary() -> Result<PathBuf> {
     let own = std::env::current_exe().context("the tour's own path")?;
-    let folder = own.parent().and_then(Path::parent).context("the build folder")?;
-    let binary = folder.join("scim-relay");
+    let binary = own.with_file_name("scim-relay");
     if !binary.is_file() {
         bail!("{} is missing: build it first, as `make run` does", binary.display());
     }
