@@ -21,6 +21,7 @@ mod schemas;
 mod scim2_server;
 mod scim2_tester;
 mod sim;
+mod store;
 mod support;
 mod target;
 mod target_tls;

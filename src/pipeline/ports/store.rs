@@ -120,7 +120,9 @@ pub struct Backlog {
 /// A page of a group's ledger: entries by member value, and the cursor of the next page, none at the end.
 pub type LedgerPage = (Vec<(String, MemberEntry)>, Option<u64>);
 
-/// State that is quick to rebuild. All writes are idempotent when executed twice.
+/// State that is quick to rebuild. All writes are idempotent: executed twice, as when a client sends them again because the
+/// answer got lost, they answer and end as executed once. Two exceptions do no harm: a version may go up once more, so that
+/// somebody loads again, and what [`Store::take_due`] took without anybody hearing of it comes back when its hold ends.
 pub trait Store: super::Switch + super::Guard {
     /// Loads records, in the order asked.
     fn load(&self, what: &[Load]) -> impl Future<Output = Result<Vec<Loaded>, StoreError>> + Send;
@@ -142,8 +144,9 @@ pub trait Store: super::Switch + super::Guard {
         cursor: u64,
     ) -> impl Future<Output = Result<LedgerPage, StoreError>> + Send;
 
-    /// Takes up to `limit` resources that are due in one of `lanes` at `now`, first lanes first, and moves them to
-    /// `now + hold`, so that nobody else takes them before; if their holder dies they come back.
+    /// Takes up to `limit` resources that are due in one of `lanes` at `now`, and moves them to `now + hold`, so that nobody
+    /// else takes them before; if their holder dies they come back. Nothing of a lane is taken while the one before it in
+    /// `lanes` has more; which come first within a lane is the store's choice.
     fn take_due(
         &self,
         lanes: &[Lane],
@@ -155,11 +158,11 @@ pub trait Store: super::Switch + super::Guard {
     /// The earliest due time in any of `lanes`.
     fn next_due(&self, lanes: &[Lane]) -> impl Future<Output = Result<Option<Millis>, StoreError>> + Send;
 
-    /// Puts resources that have a record into the schedule, at most as late as `due.at` if they are in that lane already.
-    /// The version goes up: whoever is writing them right now finds out at the commit.
+    /// Puts resources that have a record into the schedule; those that are in it already keep the more urgent of the two
+    /// lanes and the earlier of the two times. The version goes up: whoever is writing them right now finds out at the commit.
     fn touch(&self, keys: &[(ResourceKey, Due)]) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Like [`Store::touch`] for groups whose ledger lists `member`: that entry is dirty again.
+    /// Like [`Store::touch`], and where the group's ledger lists `member`, that entry is dirty again unless it is dead.
     fn touch_member(
         &self,
         groups: &[(ResourceKey, Due)],

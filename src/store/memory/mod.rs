@@ -16,6 +16,7 @@ use crate::pipeline::ports::{
     Backlog, Clock, LedgerPage, Load, Loaded, Owner, Place, Reschedule, Store, StoreError, Swap, Swapped,
     Version,
 };
+use crate::store::bucket::bucket_of;
 
 /// Entries in one page of a ledger scan.
 const PAGE: usize = 1_000;
@@ -33,7 +34,8 @@ struct State {
     due: BTreeMap<ResourceKey, Due>,
     dependents: BTreeMap<ResourceKey, BTreeSet<ResourceKey>>,
     owners: BTreeMap<(ResourceType, TargetId), ResourceKey>,
-    leases: BTreeMap<String, Millis>,
+    /// By bucket and owner.
+    leases: BTreeMap<(u8, String), Millis>,
     notes: BTreeMap<String, String>,
     switch: switch::SwitchState,
     places: BTreeMap<ResourceType, Places>,
@@ -79,10 +81,11 @@ impl State {
     }
 
     fn swap(&mut self, swap: Swap) -> Swapped {
-        let held = self.records.entry(swap.key.clone()).or_default();
-        if held.version != swap.expected {
+        let version = self.records.get(&swap.key).map_or(Version::default(), |held| held.version);
+        if version != swap.expected {
             return Swapped::Conflict;
         }
+        let held = self.records.entry(swap.key.clone()).or_default();
         held.version.0 += 1;
         let version = held.version;
         let new_id = swap.record.id.is_some() && swap.record.id != held.record.id;
@@ -157,18 +160,16 @@ impl Store for MemoryStore {
         limit: usize,
     ) -> Result<Vec<(Lane, ResourceKey)>, StoreError> {
         let mut state = self.state();
-        let mut due: Vec<(Lane, Millis, ResourceKey)> = state
-            .due
-            .iter()
-            .filter(|(_, due)| due.at <= now && lanes.contains(&due.lane))
-            .map(|(key, due)| (due.lane, due.at, key.clone()))
-            .collect();
+        let place = |lane: Lane| lanes.iter().position(|asked| *asked == lane);
+        let due = state.due.iter().filter(|(_, due)| due.at <= now);
+        let due = due.filter_map(|(key, due)| Some((place(due.lane)?, due.at, due.lane, key.clone())));
+        let mut due: Vec<(usize, Millis, Lane, ResourceKey)> = due.collect();
         due.sort();
         due.truncate(limit);
-        for (lane, _, key) in &due {
+        for (_, _, lane, key) in &due {
             state.due.insert(key.clone(), Due { lane: *lane, at: now.plus(hold) });
         }
-        Ok(due.into_iter().map(|(lane, _, key)| (lane, key)).collect())
+        Ok(due.into_iter().map(|(_, _, lane, key)| (lane, key)).collect())
     }
 
     async fn next_due(&self, lanes: &[Lane]) -> Result<Option<Millis>, StoreError> {
@@ -186,7 +187,7 @@ impl Store for MemoryStore {
         let mut state = self.state();
         for (key, due) in groups {
             if let Some(entry) = state.records.get_mut(key).and_then(|held| held.members.get_mut(member)) {
-                entry.dirty = entry.mark.is_wanted();
+                entry.dirty |= entry.mark.is_wanted();
             }
             state.touch(key, *due);
         }
@@ -201,8 +202,8 @@ impl Store for MemoryStore {
         lease: Duration,
     ) -> Result<(), StoreError> {
         let mut state = self.state();
-        state.leases.insert(owner.to_owned(), now.plus(lease));
         for key in held {
+            state.leases.insert((bucket_of(&key.to_string()), owner.to_owned()), now.plus(lease));
             if let Some(due) = state.due.get_mut(key) {
                 due.at = due.at.max(now.plus(lease));
             }
@@ -213,10 +214,11 @@ impl Store for MemoryStore {
     async fn leases(&self, claims: &[(ResourceKey, String)]) -> Result<Vec<bool>, StoreError> {
         let state = self.state();
         let now = self.clock.now();
-        Ok(claims
-            .iter()
-            .map(|(_, owner)| state.leases.get(owner).is_some_and(|until| *until > now))
-            .collect())
+        let lives = |(key, owner): &(ResourceKey, String)| {
+            let lease = state.leases.get(&(bucket_of(&key.to_string()), owner.clone()));
+            lease.is_some_and(|until| *until > now)
+        };
+        Ok(claims.iter().map(lives).collect())
     }
 
     async fn depend(

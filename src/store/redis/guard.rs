@@ -4,13 +4,14 @@
 use redis::{Value, cmd};
 
 use super::RedisStore;
-use super::keys::{BUCKETS, Part};
+use super::keys::Part;
 use super::schedule::millis;
 use super::scripts::Call;
 use crate::core::guard::{Admission, Began, Limits, Window};
 use crate::core::resource::{ResourceKey, ResourceType};
 use crate::core::schedule::Millis;
 use crate::pipeline::ports::{Guard, StoreError};
+use crate::store::bucket::BUCKETS;
 
 /// The most that a script is told: Lua counts exactly only up to here.
 const MOST: u64 = 1 << 50;

@@ -42,7 +42,7 @@ impl RedisStore {
         let mut command = redis::cmd("INFO");
         command.arg("everything");
         let text: String = match self.link.connection() {
-            Connection::Single(_) => self.link.query(what, command).await?,
+            Connection::Single { .. } => self.link.query(what, command).await?,
             Connection::Cluster(mut cluster) => {
                 let route = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
                 let answer = cluster.route_command(command, route).await;

@@ -1,21 +1,17 @@
 //! Names of keys. All keys of one resource lie in one bucket, whose name is the hash tag, so that each script stays in
 //! one slot of a cluster.
 
-use sha2::{Digest, Sha256};
-
 use crate::core::resource::{ResourceKey, ResourceType, TargetId};
 use crate::core::schedule::Lane;
 use crate::pipeline::ports::Shelf;
-
-/// Buckets of one target: few enough to poll, enough to spread over a cluster.
-pub const BUCKETS: u8 = 16;
+use crate::store::bucket::bucket_of;
 
 /// What is kept about one resource, each under a key of its own.
 #[derive(Clone, Copy)]
 pub(super) enum Part {
     /// Hash: version, token, record, target id.
     Record,
-    /// Hash: member value to ledger entry.
+    /// Hash: member value to ledger entry (see `records.rs`).
     Members,
     /// Set: member values whose entries are dirty.
     DirtyMembers,
@@ -42,11 +38,6 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// The bucket of a name.
-    pub(super) fn bucket_of(name: &str) -> u8 {
-        Sha256::digest(name.as_bytes())[0] % BUCKETS
-    }
-
     /// A key in a bucket.
     pub(super) fn in_bucket(&self, bucket: u8, rest: &str) -> String {
         format!("{}:{{{}:b{bucket:02}}}:{rest}", self.prefix, self.target)
@@ -55,7 +46,7 @@ impl Keys {
     /// The key of one part of a resource.
     pub(super) fn part(&self, key: &ResourceKey, part: Part) -> String {
         let name = key.to_string();
-        self.in_bucket(Self::bucket_of(&name), &format!("{}:{name}", part.name()))
+        self.in_bucket(bucket_of(&name), &format!("{}:{name}", part.name()))
     }
 
     /// The schedule of one lane in a bucket.
@@ -76,7 +67,7 @@ impl Keys {
     /// Who holds a target resource.
     pub(super) fn owner(&self, kind: ResourceType, id: &TargetId) -> String {
         let name = format!("own:{kind}/{id}");
-        self.in_bucket(Self::bucket_of(&name), &name)
+        self.in_bucket(bucket_of(&name), &name)
     }
 
     /// All resources of a bucket that have a record.

@@ -2,24 +2,19 @@
 //! being done.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
-use redis::{Cmd, FromRedisValue, RedisError, Script, Value};
+use redis::{Cmd, FromRedisValue, RedisError, Value};
 
-use super::connection::{Connection, redacted};
+use super::connection::{Connection, Connections, redacted};
 use super::keys::Keys;
 use super::options::RedisOptions;
-use super::scripts::Call;
+use super::scripts::{By, Call, Script};
 use crate::pipeline::ports::StoreError;
 
-/// How often a script is loaded again for one call before it is an error.
-const LOADS: usize = 2;
-
-/// Connections to Redis, used in turn.
+/// The way to Redis.
 pub(super) struct Link {
-    connections: Vec<Connection>,
-    next: AtomicUsize,
+    connections: Connections,
     /// Without user and password.
     pub(super) address: String,
 }
@@ -28,16 +23,16 @@ impl Link {
     /// Connects; an error names the address.
     pub(super) async fn connect(options: &RedisOptions) -> Result<Self, StoreError> {
         let address = redacted(&options.urls);
-        let connections = Connection::open(options).await.map_err(|error| StoreError {
+        let connections = Connections::open(options).await.map_err(|error| StoreError {
             what: format!("connect to Redis at {address}"),
             source: error.into(),
         })?;
-        Ok(Self { connections, next: AtomicUsize::new(0), address })
+        Ok(Self { connections, address })
     }
 
+    /// A connection for one call.
     pub(super) fn connection(&self) -> Connection {
-        let at = self.next.fetch_add(1, Ordering::Relaxed);
-        self.connections[at % self.connections.len()].clone()
+        self.connections.next()
     }
 
     /// An error, with what was being done.
@@ -51,7 +46,10 @@ impl Link {
 
     /// Sends one command.
     pub(super) async fn query<V: FromRedisValue>(&self, what: &str, command: Cmd) -> Result<V, StoreError> {
-        command.query_async(&mut self.connection()).await.map_err(|error| self.error(what, error))
+        let mut connection = self.connection();
+        let answer = command.query_async(&mut connection).await;
+        self.connections.judge(&connection, answer.as_ref().err(), []);
+        answer.map_err(|error| self.error(what, error))
     }
 
     /// Sends commands, each with the key that says where it belongs, in one go. An error among the answers is an error.
@@ -60,13 +58,8 @@ impl Link {
         what: &str,
         commands: Vec<(String, Cmd)>,
     ) -> Result<Vec<Value>, StoreError> {
-        let answers = self.send(what, commands).await?.into_iter();
-        answers
-            .map(|answer| match answer {
-                Value::ServerError(error) => Err(self.error(what, RedisError::from(error))),
-                answer => Ok(answer),
-            })
-            .collect()
+        let answers = self.send(what, commands).await?;
+        self.checked(what, answers)
     }
 
     /// Reads an answer.
@@ -74,38 +67,29 @@ impl Link {
         redis::from_redis_value(value).map_err(|error| self.error(what, error))
     }
 
-    /// Runs a script for each of these calls, loading it where the server has forgotten it.
+    /// Runs a script for each of these calls; with its text where the server has forgotten it.
     pub(super) async fn invoke(
         &self,
         what: &str,
         script: &Script,
         calls: &[Call],
     ) -> Result<Vec<Value>, StoreError> {
-        let mut answers: Vec<Option<Value>> = vec![None; calls.len()];
-        for attempt in 0..=LOADS {
-            let open: Vec<usize> = (0..calls.len()).filter(|at| answers[*at].is_none()).collect();
-            if open.is_empty() {
-                break;
-            }
-            if attempt > 0 {
-                self.load(what, script).await?;
-            }
-            let commands = open.iter().map(|at| calls[*at].command(script)).collect();
-            for (at, answer) in open.into_iter().zip(self.send(what, commands).await?) {
-                match answer {
-                    Value::ServerError(error) if error.code() == "NOSCRIPT" => {}
-                    Value::ServerError(error) => return Err(self.error(what, RedisError::from(error))),
-                    answer => answers[at] = Some(answer),
-                }
-            }
+        let by_hash = calls.iter().map(|call| call.command(script, By::Hash)).collect();
+        let mut answers = self.send(what, by_hash).await?;
+        let forgotten: Vec<usize> = (0..calls.len()).filter(|at| is_forgotten(&answers[*at])).collect();
+        let by_text = forgotten.iter().map(|at| calls[*at].command(script, By::Text)).collect();
+        for (at, answer) in forgotten.into_iter().zip(self.send(what, by_text).await?) {
+            answers[at] = answer;
         }
-        let answers: Option<Vec<Value>> = answers.into_iter().collect();
-        answers.ok_or_else(|| self.error(what, "the server forgets scripts as soon as they are loaded"))
+        self.checked(what, answers)
     }
 
-    async fn load(&self, what: &str, script: &Script) -> Result<(), StoreError> {
-        let loaded = script.prepare_invoke().load_async(&mut self.connection()).await;
-        loaded.map(drop).map_err(|error| self.error(what, error))
+    fn checked(&self, what: &str, answers: Vec<Value>) -> Result<Vec<Value>, StoreError> {
+        let checked = answers.into_iter().map(|answer| match answer {
+            Value::ServerError(error) => Err(self.error(what, RedisError::from(error))),
+            answer => Ok(answer),
+        });
+        checked.collect()
     }
 
     /// Sends commands in one go: one pipeline, or one per bucket in a cluster. Errors stay where they are.
@@ -115,13 +99,18 @@ impl Link {
         }
         let connection = self.connection();
         let sent = match connection {
-            Connection::Single(_) => {
-                together(connection, commands.into_iter().map(|(_, command)| command)).await
+            Connection::Single { .. } => {
+                together(connection.clone(), commands.into_iter().map(|(_, command)| command)).await
             }
             Connection::Cluster(_) => by_bucket(&connection, commands).await,
         };
+        self.connections.judge(&connection, sent.as_ref().err(), sent.iter().flatten());
         sent.map_err(|error| self.error(what, error))
     }
+}
+
+fn is_forgotten(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(error) if error.code() == "NOSCRIPT")
 }
 
 async fn together(

@@ -16,7 +16,6 @@ mod switch;
 mod walk;
 
 pub use info::ServerInfo;
-pub use keys::BUCKETS;
 pub use lock::Holder;
 pub use options::RedisOptions;
 

@@ -1,4 +1,5 @@
-//! Records and ledgers: from and to the texts that Redis keeps.
+//! Records and ledgers: from and to the texts that Redis keeps. A ledger entry's text is a mark, which the scripts can read
+//! and set, and then JSON.
 
 use redis::Value;
 
@@ -10,6 +11,31 @@ use crate::pipeline::ports::{LedgerPage, Load, Loaded, StoreError, Version};
 
 /// Entries asked for in one page of a ledger scan.
 const PAGE: usize = 1_000;
+
+/// The mark of an entry that nobody has to look at.
+const CLEAN: char = '0';
+/// The mark of a dirty entry.
+const DIRTY: char = '1';
+/// The mark of an entry that is dead or held: it does not become dirty by being touched.
+const WITHHELD: char = 'x';
+
+/// A ledger entry as Redis keeps it.
+pub(super) fn written(entry: &MemberEntry) -> Result<String, serde_json::Error> {
+    let mark = match (entry.dirty, entry.mark.is_wanted()) {
+        (true, _) => DIRTY,
+        (false, false) => WITHHELD,
+        (false, true) => CLEAN,
+    };
+    // the mark says it, and it can change without the JSON
+    let entry = MemberEntry { dirty: false, ..entry.clone() };
+    Ok(format!("{mark}{}", serde_json::to_string(&entry)?))
+}
+
+fn read(text: &str) -> Result<MemberEntry, serde_json::Error> {
+    let mut entry: MemberEntry = serde_json::from_str(text.trim_start_matches([CLEAN, DIRTY, WITHHELD]))?;
+    entry.dirty = text.starts_with(DIRTY);
+    Ok(entry)
+}
 
 impl RedisStore {
     pub(super) async fn load_records(&self, what: &[Load]) -> Result<Vec<Loaded>, StoreError> {
@@ -59,7 +85,7 @@ impl RedisStore {
     ) -> Result<Vec<(String, MemberEntry)>, StoreError> {
         let known = values.into_iter().zip(texts).filter_map(|(value, text)| Some((value, text?)));
         known
-            .map(|(value, text)| Ok((value, serde_json::from_str(&text)?)))
+            .map(|(value, text)| Ok((value, read(&text)?)))
             .collect::<Result<_, serde_json::Error>>()
             .map_err(|error| self.link.error("read a ledger entry", error))
     }

@@ -2,13 +2,36 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use redis::{Cmd, Script};
+use redis::Cmd;
 
 use super::keys::{Keys, Part};
+use super::records::written;
 use crate::core::resource::ResourceKey;
 use crate::core::resource::TargetId;
 use crate::core::schedule::{Due, Lane};
 use crate::pipeline::ports::{Reschedule, Swap};
+use crate::store::bucket::bucket_of;
+
+/// A script, by its text or by what the server remembers it by.
+pub(super) struct Script {
+    text: &'static str,
+    hash: String,
+}
+
+impl Script {
+    fn new(text: &'static str) -> Self {
+        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
+    }
+}
+
+/// How a script is named in a call.
+#[derive(Clone, Copy)]
+pub(super) enum By {
+    /// Short; the server may have forgotten it.
+    Hash,
+    /// Always works, and the server knows it afterwards.
+    Text,
+}
 
 /// All scripts.
 pub(super) struct Scripts {
@@ -67,9 +90,16 @@ pub(super) struct Call {
 
 impl Call {
     /// The command, with the key that says where it belongs.
-    pub(super) fn command(&self, script: &Script) -> (String, Cmd) {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(script.get_hash()).arg(self.keys.len()).arg(&self.keys).arg(&self.args);
+    pub(super) fn command(&self, script: &Script, by: By) -> (String, Cmd) {
+        let mut command = match by {
+            By::Hash => redis::cmd("EVALSHA"),
+            By::Text => redis::cmd("EVAL"),
+        };
+        match by {
+            By::Hash => command.arg(&script.hash),
+            By::Text => command.arg(script.text),
+        };
+        command.arg(self.keys.len()).arg(&self.keys).arg(&self.args);
         (self.keys[0].clone(), command)
     }
 
@@ -94,21 +124,24 @@ impl Call {
             u8::from(swap.record.is_active()).to_string(),
         ];
         for (value, entry) in &swap.members {
-            let dirty = entry.as_ref().is_some_and(|entry| entry.dirty);
             args.push(value.clone());
-            args.push(entry.as_ref().map(serde_json::to_string).transpose()?.unwrap_or_default());
-            args.push(if dirty { "1" } else { "0" }.to_owned());
+            args.push(entry.as_ref().map(written).transpose()?.unwrap_or_default());
         }
         let mut all = with_lanes(keys, &swap.key, &parts);
-        all.push(keys.active(Keys::bucket_of(&swap.key.to_string()), swap.key.kind));
+        all.push(keys.active(bucket_of(&swap.key.to_string()), swap.key.kind));
         Ok(Self { keys: all, args })
     }
 
-    /// `touch.lua`; `member`: empty for none.
-    pub(super) fn touch(keys: &Keys, key: &ResourceKey, due: Due, member: &str) -> Self {
+    /// `touch.lua`.
+    pub(super) fn touch(keys: &Keys, key: &ResourceKey, due: Due, member: Option<&str>) -> Self {
         let parts = [Part::Record, Part::Members, Part::DirtyMembers];
-        let args =
-            vec![key.to_string(), number(due.lane).to_string(), due.at.0.to_string(), member.to_owned()];
+        let args = vec![
+            key.to_string(),
+            number(due.lane).to_string(),
+            due.at.0.to_string(),
+            u8::from(member.is_some()).to_string(),
+            member.unwrap_or_default().to_owned(),
+        ];
         Self { keys: with_lanes(keys, key, &parts), args }
     }
 }
@@ -116,7 +149,7 @@ impl Call {
 /// Parts of a resource, then the schedule of every lane of its bucket.
 fn with_lanes(keys: &Keys, key: &ResourceKey, parts: &[Part]) -> Vec<String> {
     let parts = parts.iter().map(|part| keys.part(key, *part));
-    parts.chain(keys.lanes(Keys::bucket_of(&key.to_string()))).collect()
+    parts.chain(keys.lanes(bucket_of(&key.to_string()))).collect()
 }
 
 /// A lane's place among the KEYS of scripts.

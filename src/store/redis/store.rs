@@ -1,12 +1,11 @@
 //! The store's contract, call by call.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use redis::Value;
 
 use super::RedisStore;
-use super::keys::{Keys, Part};
+use super::keys::Part;
 use super::scripts::Call;
 use crate::core::record::MemberEntry;
 use crate::core::resource::{ResourceKey, ResourceType, TargetId};
@@ -14,6 +13,7 @@ use crate::core::schedule::{Due, Lane, Millis};
 use crate::pipeline::ports::{
     Backlog, LedgerPage, Load, Loaded, Owner, Place, Store, StoreError, Swap, Swapped, Version,
 };
+use crate::store::bucket::bucket_of;
 
 impl Store for RedisStore {
     async fn load(&self, what: &[Load]) -> Result<Vec<Loaded>, StoreError> {
@@ -52,18 +52,15 @@ impl Store for RedisStore {
     }
 
     async fn next_due(&self, lanes: &[Lane]) -> Result<Option<Millis>, StoreError> {
-        let backlog = self.count_pending().await?;
-        Ok(lanes.iter().filter_map(|lane| backlog.oldest.get(lane)).min().copied())
+        self.earliest(lanes).await
     }
 
     async fn touch(&self, keys: &[(ResourceKey, Due)]) -> Result<(), StoreError> {
-        self.touch_member(keys, "").await
+        self.touch_all(keys, None).await
     }
 
     async fn touch_member(&self, groups: &[(ResourceKey, Due)], member: &str) -> Result<(), StoreError> {
-        let calls = groups.iter().map(|(key, due)| Call::touch(&self.keys, key, *due, member));
-        let calls: Vec<Call> = calls.collect();
-        self.link.invoke("touch", &self.scripts.touch, &calls).await.map(drop)
+        self.touch_all(groups, Some(member)).await
     }
 
     async fn renew(
@@ -78,7 +75,7 @@ impl Store for RedisStore {
 
     async fn leases(&self, claims: &[(ResourceKey, String)]) -> Result<Vec<bool>, StoreError> {
         let commands = claims.iter().map(|(key, owner)| {
-            let key = self.keys.lease(Keys::bucket_of(&key.to_string()), owner);
+            let key = self.keys.lease(bucket_of(&key.to_string()), owner);
             let mut command = redis::cmd("EXISTS");
             command.arg(&key);
             (key, command)
@@ -103,8 +100,7 @@ impl Store for RedisStore {
     async fn dependents(&self, on: &ResourceKey) -> Result<Vec<ResourceKey>, StoreError> {
         let mut command = redis::cmd("SMEMBERS");
         command.arg(self.keys.part(on, Part::Dependents));
-        let keys: BTreeSet<String> = self.link.query("read dependents", command).await?;
-        Ok(parsed(keys.into_iter()))
+        self.link.query("read dependents", command).await.map(parsed)
     }
 
     async fn release(&self, on: &ResourceKey, dependents: &[ResourceKey]) -> Result<(), StoreError> {
@@ -168,19 +164,26 @@ impl Store for RedisStore {
 }
 
 impl RedisStore {
+    async fn touch_all(&self, keys: &[(ResourceKey, Due)], member: Option<&str>) -> Result<(), StoreError> {
+        let calls = keys.iter().map(|(key, due)| Call::touch(&self.keys, key, *due, member));
+        let calls: Vec<Call> = calls.collect();
+        self.link.invoke("make resources due", &self.scripts.touch, &calls).await.map(drop)
+    }
+
     fn swapped(&self, answer: Value) -> Result<Swapped, StoreError> {
         let mut parts = self.link.read::<Vec<Value>>("swap records", answer)?.into_iter();
         let version: u64 = self.link.read("swap records", parts.next().unwrap_or(Value::Nil))?;
         let dependents: Vec<String> = self.link.read("swap records", Value::Array(parts.collect()))?;
         Ok(match version {
             0 => Swapped::Conflict,
-            version => {
-                Swapped::Done { version: Version(version), dependents: parsed(dependents.into_iter()) }
-            }
+            version => Swapped::Done { version: Version(version), dependents: parsed(dependents) },
         })
     }
 }
 
-fn parsed(keys: impl Iterator<Item = String>) -> Vec<ResourceKey> {
-    keys.filter_map(|key| key.parse().ok()).collect()
+/// In order: a set has none.
+fn parsed(keys: Vec<String>) -> Vec<ResourceKey> {
+    let mut keys: Vec<ResourceKey> = keys.into_iter().filter_map(|key| key.parse().ok()).collect();
+    keys.sort();
+    keys
 }

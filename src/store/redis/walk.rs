@@ -3,9 +3,10 @@
 use redis::Value;
 
 use super::RedisStore;
-use super::keys::{BUCKETS, Keys, Part};
+use super::keys::Part;
 use crate::core::resource::ResourceKey;
 use crate::pipeline::ports::{Load, Place, Store, StoreError, Swap};
+use crate::store::bucket::{BUCKETS, bucket_of};
 
 /// Resources asked for in one page.
 const PAGE: usize = 1_000;
@@ -15,12 +16,12 @@ impl RedisStore {
     pub(super) async fn list_new(&self, swaps: &[Swap]) -> Result<(), StoreError> {
         let new = swaps.iter().filter(|swap| swap.expected.0 == 0).map(|swap| swap.key.to_string());
         let commands = new.map(|name| {
-            let key = self.keys.all(Keys::bucket_of(&name));
+            let key = self.keys.all(bucket_of(&name));
             let mut command = redis::cmd("SADD");
             command.arg(&key).arg(name);
             (key, command)
         });
-        self.link.pipeline("list new resources", commands.collect()).await.map(drop)
+        self.link.pipeline("swap records", commands.collect()).await.map(drop)
     }
 
     pub(super) async fn page_of_resources(
@@ -45,7 +46,7 @@ impl RedisStore {
             self.disown(key.kind, &id, key).await?;
         }
         let name = key.to_string();
-        let bucket = Keys::bucket_of(&name);
+        let bucket = bucket_of(&name);
         let parts = [Part::Record, Part::Members, Part::DirtyMembers, Part::Dependents];
         let mut commands: Vec<_> = self
             .keys

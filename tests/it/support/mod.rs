@@ -2,7 +2,10 @@
 
 pub mod amqp;
 pub mod dead;
+pub mod redis_servers;
 pub mod relay;
+pub mod resending_line;
 pub mod sandbox;
 pub mod scim2_server;
 pub mod scripted;
+pub mod switch;

@@ -1,8 +1,16 @@
 -- Makes a resource that has a record due, in the more urgent lane and at the earlier time. The version goes up, so that
 -- whoever is writing it right now finds out at the commit, and does not clear the schedule.
--- KEYS: record, members, dirty members, due of each lane. ARGV: member, lane, due ms, ledger value ('' for none)
+-- Executed twice the version goes up twice, and somebody loads once more than necessary.
+-- KEYS: record, members, dirty members, due of each lane. ARGV: member, lane, due ms,
+--       whether a ledger entry is dirty again (0 or 1; not one that is dead, 'x…'), and its value
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-if ARGV[4] ~= '' and redis.call('HEXISTS', KEYS[2], ARGV[4]) == 1 then redis.call('SADD', KEYS[3], ARGV[4]) end
+if ARGV[4] == '1' then
+  local entry = redis.call('HGET', KEYS[2], ARGV[5])
+  if entry and entry:sub(1, 1) ~= 'x' then
+    redis.call('HSET', KEYS[2], ARGV[5], '1' .. entry:sub(2))
+    redis.call('SADD', KEYS[3], ARGV[5])
+  end
+end
 local lane, at = tonumber(ARGV[2]), tonumber(ARGV[3])
 for i = 4, #KEYS do
   local held = redis.call('ZSCORE', KEYS[i], ARGV[1])
