@@ -2,11 +2,19 @@
 
 use std::path::Path;
 
+use tokio::sync::OnceCell;
+
 use super::{Failure, build, end, failed, load};
 use crate::broker::feed::Feed;
 use crate::broker::publisher::AmqpPublisher;
 use crate::broker::topology::Names;
 use crate::cli::Exit;
+use crate::config::Config;
+use crate::core::foresee::is_superseded;
+use crate::decode::{Decoded, Input, Limits, decode};
+use crate::ops::clock::SystemClock;
+use crate::pipeline::ports::{Clock, Load, Message, Store};
+use crate::store::redis::{RedisOptions, RedisStore};
 
 /// `publish`.
 pub async fn publish(path: &Path, file: &str) -> Exit {
@@ -36,7 +44,10 @@ async fn publish_file(path: &Path, file: &str) -> Result<Exit, Failure> {
             eprint!("\r{done} confirmed");
         }
     };
-    let published = feed.run(&publisher, tokio::io::BufReader::new(lines), progress).await.map_err(failed)?;
+    let doorman = Doorman::new(&config)?;
+    let refuse = async |message: &Message| doorman.refuse(message).await;
+    let published =
+        feed.run(&publisher, tokio::io::BufReader::new(lines), refuse, progress).await.map_err(failed)?;
     if terminal {
         eprintln!();
     }
@@ -45,4 +56,46 @@ async fn publish_file(path: &Path, file: &str) -> Result<Exit, Failure> {
     }
     println!("{} published, {} failed", published.confirmed, published.failed.len());
     Ok(if published.failed.is_empty() { Exit::Done } else { Exit::Differences })
+}
+
+/// Tells intents that would come to nothing, because something newer is known: whoever corrected a letter should hear of it.
+struct Doorman {
+    redis: RedisOptions,
+    limits: Limits,
+    store: OnceCell<Option<RedisStore>>,
+}
+
+impl Doorman {
+    fn new(config: &Config) -> Result<Self, Failure> {
+        let limits =
+            Limits { max_event_bytes: config.amqp.max_event_bytes, max_clock_skew: config.max_clock_skew };
+        Ok(Self { redis: build::redis_options(config)?, limits, store: OnceCell::new() })
+    }
+
+    /// Why a message should not be sent; none where nothing is known against it.
+    async fn refuse(&self, message: &Message) -> Option<String> {
+        let input = Input {
+            body: &message.body,
+            content_type: message.content_type.as_deref(),
+            timestamp: None,
+            from_publishers: false,
+            attempt: 0,
+            round: None,
+        };
+        let Decoded::Change(change) = decode(&input, &self.limits, SystemClock.now()) else { return None };
+        let store = self.store.get_or_init(|| self.connect()).await.as_ref()?;
+        let members = change.delta.members.iter().map(|member| member.value.clone()).collect();
+        let loads = [Load { key: change.key.clone(), members }];
+        let loaded = store.load(&loads).await.ok()?.pop()?;
+        let key = &change.key;
+        is_superseded(&loaded.record, &loaded.members, &change).then(|| {
+            format!("superseded: something newer is known about all that it says of {key}; give it a newer revision than `scim-relay explain {key}` shows")
+        })
+    }
+
+    async fn connect(&self) -> Option<RedisStore> {
+        let store = RedisStore::connect(self.redis.clone()).await;
+        let note = "intents are not compared with what is known";
+        store.inspect_err(|error| eprintln!("scim-relay: {error}; {note}")).ok()
+    }
 }

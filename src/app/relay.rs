@@ -25,9 +25,6 @@ use crate::pipeline::ports::{Clock, Store, StoreError};
 use crate::store::redis::RedisStore;
 use crate::target::HttpTarget;
 
-/// Queues of letters, and the gauges that show how many there are.
-const LETTERS: [(&str, &str); 2] = [("dead", "scim_relay_dead_letters"), ("held", "scim_relay_held_changes")];
-
 /// The parts of a running relay.
 pub(super) struct Relay {
     store: Arc<RedisStore>,
@@ -93,7 +90,8 @@ impl Relay {
         let consumer = AmqpConsumer::new(broker.clone(), queues, consuming_tx);
         let letters = Arc::new(LetterQueues {
             inspector: Inspector::new(broker),
-            gauges: LETTERS.map(|(queue, gauge)| (names.of(queue), gauge)),
+            dead: names.of("dead"),
+            held: names.of("held"),
             rungs: config.delays.iter().map(|delay| names.rung(*delay)).collect(),
         });
         Self { store, intake, flush, consumer, consuming, letters }
@@ -148,17 +146,18 @@ impl Relay {
 /// The queues that hold letters, counted for the metrics.
 struct LetterQueues {
     inspector: Inspector,
-    /// Queues with a gauge of their own.
-    gauges: [(String, &'static str); 2],
+    dead: String,
+    held: String,
     rungs: Vec<String>,
 }
 
 impl LetterQueues {
     async fn refresh(&self) {
-        for (queue, gauge) in &self.gauges {
-            if let Ok(letters) = self.inspector.ready(queue).await {
-                ::metrics::gauge!(*gauge).set(f64::from(letters));
-            }
+        if let Ok(letters) = self.inspector.ready(&self.dead).await {
+            ::metrics::gauge!("scim_relay_dead_letters").set(f64::from(letters));
+        }
+        if let Ok(letters) = self.inspector.ready(&self.held).await {
+            ::metrics::gauge!("scim_relay_held_changes").set(f64::from(letters));
         }
         let mut waiting = 0;
         for rung in &self.rungs {

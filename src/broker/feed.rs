@@ -36,11 +36,13 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Publishes all lines; `progress` is told how many are done. An error is one of reading.
+    /// Publishes all lines; `refuse` says why messages for the relay's own exchange should not be sent, `progress` is told
+    /// how many are done. An error is one of reading.
     pub async fn run(
         &self,
         publisher: &AmqpPublisher,
         mut lines: impl AsyncBufRead + Unpin,
+        refuse: impl AsyncFn(&Message) -> Option<String>,
         mut progress: impl FnMut(u64),
     ) -> std::io::Result<Published> {
         let mut published = Published::default();
@@ -51,6 +53,10 @@ impl Feed {
             if read > 0 {
                 number += 1;
                 match self.message(&line) {
+                    Ok(Some(message)) if message.exchange == self.intake => match refuse(&message).await {
+                        None => window.push((number, message)),
+                        Some(why) => published.failed.push((number, why)),
+                    },
                     Ok(Some(message)) => window.push((number, message)),
                     Ok(None) => {}
                     Err(why) => published.failed.push((number, why)),

@@ -96,6 +96,15 @@ pub fn foresee(record: &Record, entries: &Entries, change: &Change, rules: &Rule
     of_gap(change, &after, rules, &words, &open)
 }
 
+/// True if something newer is known about all that a change says: merging it would come to nothing.
+pub fn is_superseded(record: &Record, entries: &Entries, change: &Change) -> bool {
+    let mut after = record.clone();
+    let merged = after.merge(change, entries);
+    let mut ledger = entries.clone();
+    ledger.extend(merged.members);
+    change.delta != Delta::default() && current(&after, &ledger, &change.delta).is_none()
+}
+
 /// The words of a change that would be the newest of their kind.
 #[derive(Debug, Default)]
 struct Current {

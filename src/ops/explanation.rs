@@ -11,6 +11,8 @@ pub fn to_text(it: &Explanation) -> String {
     let active = it.desired.active.map_or("not said".to_owned(), |active| active.to_string());
     lines.push(format!("desired    {}, active {active}", it.desired.presence));
     lines.extend(it.desired.attributes.iter().map(|(path, value)| format!("  {path} = {value}")));
+    let said = it.desired.revisions.iter();
+    lines.extend(said.map(|(word, revision)| format!("  {word} was said at revision {revision}")));
     if it.desired.open_members > 0 {
         lines.push(format!("  {} members to be looked at", it.desired.open_members));
     }

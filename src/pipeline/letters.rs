@@ -331,7 +331,7 @@ fn newest(intent: &Delta) -> Option<&Revision> {
 }
 
 /// A revision as one line: what it was ordered by, and the event's id.
-fn revision_text(revision: &Revision) -> String {
+pub fn revision_text(revision: &Revision) -> String {
     let order = match (&revision.sequence, &revision.time) {
         (Some(sequence), _) => sequence.as_str().to_owned(),
         (None, Some(time)) => time.to_string(),

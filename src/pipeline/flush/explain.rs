@@ -17,7 +17,7 @@ use crate::core::operation::Operation;
 use crate::core::record::{Record, WaitReason};
 use crate::core::resource::ResourceKey;
 use crate::core::schedule::Millis;
-use crate::pipeline::letters::rfc3339;
+use crate::pipeline::letters::{revision_text, rfc3339};
 use crate::pipeline::ports::{Load, Loaded, Publisher, Store, StoreError, Target};
 
 /// Dirty ledger entries that are looked at.
@@ -53,6 +53,8 @@ pub struct Desired {
     pub active: Option<bool>,
     /// Whole attributes, or the parts that were written.
     pub attributes: BTreeMap<String, Value>,
+    /// The revision of each word that is known: by path, `put` and `delete` for the floors.
+    pub revisions: BTreeMap<String, String>,
     /// Ledger entries that are to be looked at.
     pub open_members: usize,
 }
@@ -227,7 +229,16 @@ fn desired(item: &Item) -> Desired {
                 .extend(parts.into_iter().map(|(path, value)| (path.to_string(), value.unwrap_or_default()))),
         }
     }
-    Desired { presence, active: record.desired.active(), attributes, open_members: item.entries.len() }
+    let floors = [("put", record.desired.put()), ("delete", record.desired.deleted())];
+    let floors = floors.into_iter().filter_map(|(word, floor)| Some((word.to_owned(), &floor?.revision)));
+    let words = record.desired.registers().map(|(path, held)| (path.to_string(), &held.revision));
+    Desired {
+        presence,
+        active: record.desired.active(),
+        attributes,
+        revisions: words.chain(floors).map(|(word, revision)| (word, revision_text(revision))).collect(),
+        open_members: item.entries.len(),
+    }
 }
 
 fn applied(record: &Record) -> Applied {

@@ -278,6 +278,7 @@ impl Store for MemoryStore {
         if let Some(slot) = id.map(|id| (key.kind, id)).filter(|slot| state.owners.get(slot) == Some(key)) {
             state.owners.remove(&slot);
         }
+        state.count_active(key, false);
         state.due.remove(key);
         state.dependents.remove(key);
         Ok(())

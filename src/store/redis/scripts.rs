@@ -45,6 +45,7 @@ pub(super) struct Scripts {
     pub(super) trip: Script,
     pub(super) probe: Script,
     pub(super) admit: Script,
+    pub(super) forget: Script,
 }
 
 impl Scripts {
@@ -60,6 +61,7 @@ impl Scripts {
             trip: Script::new(include_str!("scripts/trip.lua")),
             probe: Script::new(include_str!("scripts/probe.lua")),
             admit: Script::new(include_str!("scripts/admit.lua")),
+            forget: Script::new(include_str!("scripts/forget.lua")),
         }
     }
 }
@@ -130,6 +132,15 @@ impl Call {
         let mut all = with_lanes(keys, &swap.key, &parts);
         all.push(keys.active(bucket_of(&swap.key.to_string()), swap.key.kind));
         Ok(Self { keys: all, args })
+    }
+
+    /// `forget.lua`.
+    pub(super) fn forget(keys: &Keys, key: &ResourceKey) -> Self {
+        let parts = [Part::Record, Part::Members, Part::DirtyMembers, Part::Dependents];
+        let bucket = bucket_of(&key.to_string());
+        let mut all = with_lanes(keys, key, &parts);
+        all.extend([keys.active(bucket, key.kind), keys.all(bucket)]);
+        Self { keys: all, args: vec![key.to_string()] }
     }
 
     /// `touch.lua`.

@@ -1,9 +1,7 @@
 //! Walking over all resources, and forgetting one.
 
-use redis::Value;
-
 use super::RedisStore;
-use super::keys::Part;
+use super::scripts::Call;
 use crate::core::resource::ResourceKey;
 use crate::pipeline::ports::{Load, Place, Store, StoreError, Swap};
 use crate::store::bucket::{BUCKETS, bucket_of};
@@ -45,25 +43,7 @@ impl RedisStore {
         if let Some(id) = id {
             self.disown(key.kind, &id, key).await?;
         }
-        let name = key.to_string();
-        let bucket = bucket_of(&name);
-        let parts = [Part::Record, Part::Members, Part::DirtyMembers, Part::Dependents];
-        let mut commands: Vec<_> = self
-            .keys
-            .lanes(bucket)
-            .map(|lane| {
-                let mut command = redis::cmd("ZREM");
-                command.arg(&lane).arg(&name);
-                (lane, command)
-            })
-            .collect();
-        let mut forget = redis::cmd("DEL");
-        forget.arg(parts.map(|part| self.keys.part(key, part)).as_slice());
-        commands.push((self.keys.part(key, Part::Record), forget));
-        let mut unlist = redis::cmd("SREM");
-        unlist.arg(self.keys.all(bucket)).arg(&name);
-        commands.push((self.keys.all(bucket), unlist));
-        let _: Vec<Value> = self.link.pipeline("forget a resource", commands).await?;
-        Ok(())
+        let call = Call::forget(&self.keys, key);
+        self.link.invoke("forget a resource", &self.scripts.forget, &[call]).await.map(drop)
     }
 }
