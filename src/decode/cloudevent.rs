@@ -265,8 +265,10 @@ fn body(
         Verb::Intent | Verb::Verdict => Delta::default(),
     };
     let Envelope { id, key, .. } = envelope;
-    let change =
-        Change { key, delta, origin: Origin::Publisher, event_id: id, first_seen, attempt: 0, round: None };
+    // an event that an operator replays, byte for byte, lifts marks as an intent would
+    let round = input.round.filter(|round| !input.from_publishers && *round > 0);
+    let origin = if round.is_some() { Origin::Replay } else { Origin::Publisher };
+    let change = Change { key, delta, origin, event_id: id, first_seen, attempt: 0, round };
     Ok(Decoded::Change(Box::new(change)))
 }
 
