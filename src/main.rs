@@ -6,6 +6,9 @@ use clap::Parser;
 use scim_relay::app;
 use scim_relay::cli::{Cli, Command, ConfigWhat};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();

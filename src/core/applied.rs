@@ -133,8 +133,8 @@ pub fn put_leaf(resource: &mut serde_json::Map<String, Value>, path: &Path, valu
         Some(schema) => object_at(resource, schema),
     };
     match &path.sub {
-        None => drop(scope.insert(path.attribute.clone(), value)),
-        Some(sub) => drop(object_at(scope, &path.attribute).insert(sub.clone(), value)),
+        None => drop(scope.insert(path.attribute.to_string(), value)),
+        Some(sub) => drop(object_at(scope, &path.attribute).insert(sub.to_string(), value)),
     }
 }
 
@@ -146,12 +146,12 @@ pub fn take_leaf(resource: &mut serde_json::Map<String, Value>, path: &Path) {
     };
     if let Some(sub) = &path.sub {
         let whole = object_at(scope, &path.attribute);
-        whole.remove(sub);
+        whole.remove(sub.as_str());
         if !whole.is_empty() {
             return;
         }
     }
-    scope.remove(&path.attribute);
+    scope.remove(path.attribute.as_str());
 }
 
 fn object_at<'a>(

@@ -1,11 +1,12 @@
 //! Canonical JSON and its SHA-256. serde_json keeps object keys sorted, so its compact text is canonical.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of a value's canonical JSON.
-pub fn sha256(value: &Value) -> [u8; 32] {
-    Sha256::digest(value.to_string().as_bytes()).into()
+/// SHA-256 of an object's canonical JSON.
+pub fn sha256(object: &Map<String, Value>) -> [u8; 32] {
+    let text = serde_json::to_vec(object).expect("JSON values always serialise, memory takes all");
+    Sha256::digest(text).into()
 }
 
 #[cfg(test)]
@@ -14,7 +15,7 @@ mod tests {
 
     #[test]
     fn the_order_of_keys_does_not_matter() {
-        let parse = |text| serde_json::from_str::<Value>(text).unwrap();
+        let parse = |text| serde_json::from_str::<Map<String, Value>>(text).unwrap();
         assert_eq!(
             sha256(&parse(r#"{"a":1,"b":{"c":2,"d":3}}"#)),
             sha256(&parse(r#"{"b":{"d":3,"c":2},"a":1}"#))

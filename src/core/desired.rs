@@ -41,8 +41,8 @@ pub struct Floor {
 }
 
 /// The merge of all changes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "wire::Desired", into = "wire::Desired")]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(try_from = "wire::Desired")]
 pub struct Desired {
     put: Option<Floor>,
     deleted: Option<Floor>,
@@ -132,10 +132,8 @@ impl Desired {
         Merged::New
     }
 
-    /// The floor that hides older registers of a path.
     fn floor_of(&self, path: &Path) -> Option<&Revision> {
-        let put = self.put.as_ref().filter(|_| !is_active(path) && !is_members(path));
-        put.max_by_revision(self.deleted.as_ref())
+        floor(path, self.put.as_ref(), self.deleted.as_ref())
     }
 
     /// True unless a floor or the whole attribute hides what was said of this path then.
@@ -145,10 +143,9 @@ impl Desired {
     }
 
     fn prune(&mut self) {
-        let registers = std::mem::take(&mut self.registers);
-        let visible =
-            |path: &Path, held: &Held| self.floor_of(path).is_none_or(|floor| held.revision >= *floor);
-        self.registers = registers.into_iter().filter(|(path, held)| visible(path, held)).collect();
+        let Self { put, deleted, registers } = self;
+        let floor_of = |path: &Path| floor(path, put.as_ref(), deleted.as_ref());
+        registers.retain(|path, held| floor_of(path).is_none_or(|floor| held.revision >= *floor));
     }
 
     /// What the source wants to exist. A dead `put` revives nothing, and the `delete` before it counts no more: what is
@@ -285,14 +282,10 @@ pub struct Words {
     pub deleted: Option<Revision>,
 }
 
-trait MaxByRevision<'a> {
-    fn max_by_revision(self, other: Option<&'a Floor>) -> Option<&'a Revision>;
-}
-
-impl<'a> MaxByRevision<'a> for Option<&'a Floor> {
-    fn max_by_revision(self, other: Option<&'a Floor>) -> Option<&'a Revision> {
-        self.into_iter().chain(other).map(|floor| &floor.revision).max()
-    }
+/// The floor that hides older registers of a path.
+fn floor<'a>(path: &Path, put: Option<&'a Floor>, deleted: Option<&'a Floor>) -> Option<&'a Revision> {
+    let put = put.filter(|_| !is_active(path) && !is_members(path));
+    put.into_iter().chain(deleted).map(|floor| &floor.revision).max()
 }
 
 /// The same word was said again: new only if that changes its mark.
@@ -362,8 +355,9 @@ fn apply(whole: Option<Value>, path: &Path, part: Option<&Value>) -> Option<Valu
                 Some(one @ Value::Object(_)) => vec![one],
                 _ => Vec::new(),
             };
-            let fits =
-                |item: &Value| item.get(&selector.attribute).and_then(Value::as_str) == Some(&selector.value);
+            let fits = |item: &Value| {
+                item.get(selector.attribute.as_str()).and_then(Value::as_str) == Some(&selector.value)
+            };
             match items.iter().position(fits) {
                 Some(at) => match element(items[at].clone(), selector, sub.as_deref(), part) {
                     Some(changed) => items[at] = changed,
@@ -371,7 +365,7 @@ fn apply(whole: Option<Value>, path: &Path, part: Option<&Value>) -> Option<Valu
                 },
                 None => {
                     let mut fresh = serde_json::Map::new();
-                    fresh.insert(selector.attribute.clone(), Value::String(selector.value.clone()));
+                    fresh.insert(selector.attribute.to_string(), Value::String(selector.value.clone()));
                     if part.is_some() {
                         items.extend(element(Value::Object(fresh), selector, sub.as_deref(), part));
                     }
@@ -388,7 +382,7 @@ fn element(old: Value, selector: &Selector, sub: Option<&str>, part: Option<&Val
     let Some(sub) = sub else { return part.cloned() };
     let map = if let Value::Object(map) = old { map } else { serde_json::Map::new() };
     match (with_sub(map, sub, part), part) {
-        (Value::Object(map), None) if map.keys().all(|key| *key == selector.attribute) => None,
+        (Value::Object(map), None) if map.keys().all(|key| selector.attribute == key.as_str()) => None,
         (changed, _) => Some(changed),
     }
 }

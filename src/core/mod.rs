@@ -15,6 +15,7 @@ pub mod implied;
 pub mod letter;
 pub mod mark;
 pub mod matching;
+mod name;
 pub mod operation;
 pub mod outcome;
 pub mod path;

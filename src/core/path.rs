@@ -3,62 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::ser::{Serialize, Serializer};
 
-/// The enterprise user extension (RFC 7643 s4.3).
-pub const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+pub use super::name::{ENTERPRISE, Name, canonical_name};
 
-/// Names that RFC 7643 defines, in its spelling: attribute names compare case-insensitively (s2.1).
-const KNOWN: &[&str] = &[
-    "userName",
-    "name",
-    "displayName",
-    "nickName",
-    "profileUrl",
-    "title",
-    "userType",
-    "preferredLanguage",
-    "locale",
-    "timezone",
-    "active",
-    "password",
-    "emails",
-    "phoneNumbers",
-    "ims",
-    "photos",
-    "addresses",
-    "groups",
-    "entitlements",
-    "roles",
-    "x509Certificates",
-    "members",
-    "externalId",
-    "id",
-    "meta",
-    "schemas",
-    "formatted",
-    "familyName",
-    "givenName",
-    "middleName",
-    "honorificPrefix",
-    "honorificSuffix",
-    "value",
-    "display",
-    "type",
-    "primary",
-    "streetAddress",
-    "locality",
-    "region",
-    "postalCode",
-    "country",
-    "employeeNumber",
-    "costCenter",
-    "organization",
-    "division",
-    "department",
-    "manager",
-    "$ref",
-];
+/// The core schemas (RFC 7643 s4.1, s4.2).
+const CORE: [&str; 2] =
+    ["urn:ietf:params:scim:schemas:core:2.0:User", "urn:ietf:params:scim:schemas:core:2.0:Group"];
 
 /// Core attributes that hold lists (RFC 7643 s4.1.2); `members` is a ledger of its own.
 const MULTI_VALUED: &[&str] = &[
@@ -73,32 +25,26 @@ const MULTI_VALUED: &[&str] = &[
     "x509Certificates",
 ];
 
-/// A name in the RFC's spelling where the RFC has it, else as it is.
-pub fn canonical_name(name: &str) -> &str {
-    KNOWN.iter().find(|known| known.eq_ignore_ascii_case(name)).copied().unwrap_or(name)
-}
-
 /// `[type eq "work"]`: one element of a multi-valued attribute.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Selector {
     /// The sub-attribute compared: `type` or `value`.
-    pub attribute: String,
+    pub attribute: Name,
     /// With which value.
     pub value: String,
 }
 
 /// An attribute path. Its text form is the key of registers and fingerprints.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path {
     /// The URN of an extension schema; none for the core schema.
-    pub schema: Option<String>,
+    pub schema: Option<Name>,
     /// The attribute.
-    pub attribute: String,
+    pub attribute: Name,
     /// An element of it.
     pub selector: Option<Selector>,
     /// A sub-attribute of it or of the element.
-    pub sub: Option<String>,
+    pub sub: Option<Name>,
 }
 
 /// Why a text is not a path that the relay can merge.
@@ -115,22 +61,22 @@ pub enum PathError {
 impl Path {
     /// A whole core attribute.
     pub fn core(attribute: &str) -> Self {
-        Self { schema: None, attribute: canonical_name(attribute).to_owned(), selector: None, sub: None }
+        Self { schema: None, attribute: Name::new(attribute), selector: None, sub: None }
     }
 
     /// A whole attribute of an extension.
     pub fn extension(schema: &str, attribute: &str) -> Self {
-        Self { schema: Some(schema.to_owned()), ..Self::core(attribute) }
+        Self { schema: Some(Name::schema(schema)), ..Self::core(attribute) }
     }
 
     /// A sub-attribute of this path.
     pub fn with_sub(&self, sub: &str) -> Self {
-        Self { sub: Some(canonical_name(sub).to_owned()), ..self.clone() }
+        Self { sub: Some(Name::new(sub)), ..self.clone() }
     }
 
     /// An element of this multi-valued attribute.
     pub fn with_selector(&self, attribute: &str, value: &str) -> Self {
-        let selector = Selector { attribute: canonical_name(attribute).to_owned(), value: value.to_owned() };
+        let selector = Selector { attribute: Name::new(attribute), value: value.to_owned() };
         Self { selector: Some(selector), ..self.clone() }
     }
 
@@ -199,9 +145,9 @@ pub fn is_urn(text: &str) -> bool {
     text.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("urn:")) && text.chars().all(good)
 }
 
-fn name(text: &str, whole: &str) -> Result<String, PathError> {
+fn name(text: &str, whole: &str) -> Result<Name, PathError> {
     match is_name(text) {
-        true => Ok(canonical_name(text).to_owned()),
+        true => Ok(Name::new(text)),
         false => Err(PathError::Malformed(whole.to_owned())),
     }
 }
@@ -211,12 +157,14 @@ fn selector(inside: &str, whole: &str) -> Result<Selector, PathError> {
     let bad = || PathError::Selector(whole.to_owned());
     let mut words = inside.trim().splitn(3, ' ');
     let (attribute, operator, value) = (words.next(), words.next(), words.next());
-    let attribute = canonical_name(attribute.ok_or_else(bad)?);
-    if !operator.ok_or_else(bad)?.eq_ignore_ascii_case("eq") || !matches!(attribute, "type" | "value") {
+    let attribute = Name::new(attribute.ok_or_else(bad)?);
+    if !operator.ok_or_else(bad)?.eq_ignore_ascii_case("eq")
+        || !matches!(attribute.as_str(), "type" | "value")
+    {
         return Err(bad());
     }
     let value: String = serde_json::from_str(value.ok_or_else(bad)?.trim()).map_err(|_| bad())?;
-    Ok(Selector { attribute: attribute.to_owned(), value })
+    Ok(Selector { attribute, value })
 }
 
 impl FromStr for Path {
@@ -246,7 +194,7 @@ impl FromStr for Path {
             }
         };
         Ok(Path {
-            schema: schema.filter(|s| !is_core_schema(s)).map(canonical_schema),
+            schema: schema.filter(|s| !is_core_schema(s)).map(Name::schema),
             attribute: name(attribute, whole)?,
             selector: filter.map(|inside| selector(inside, whole)).transpose()?,
             sub: sub.map(|sub| name(sub, whole)).transpose()?,
@@ -256,26 +204,33 @@ impl FromStr for Path {
 
 /// True for the core schema of users or groups: its attributes carry no URN.
 pub fn is_core_schema(urn: &str) -> bool {
-    ["User", "Group"]
-        .iter()
-        .any(|t| urn.eq_ignore_ascii_case(&format!("urn:ietf:params:scim:schemas:core:2.0:{t}")))
+    CORE.iter().any(|core| urn.eq_ignore_ascii_case(core))
 }
 
-/// The RFC's spelling of the enterprise extension; URNs compare case-insensitively.
-pub fn canonical_schema(urn: &str) -> String {
-    if urn.eq_ignore_ascii_case(ENTERPRISE) { ENTERPRISE.to_owned() } else { urn.to_owned() }
-}
-
-impl TryFrom<String> for Path {
-    type Error = PathError;
-    fn try_from(text: String) -> Result<Self, PathError> {
-        text.parse()
+// As its text, written and read in place: a record holds dozens of paths.
+impl Serialize for Path {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
-impl From<Path> for String {
-    fn from(path: Path) -> String {
-        path.to_string()
+impl<'de> Deserialize<'de> for Path {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Path;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an attribute path")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Path, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Text)
     }
 }
 

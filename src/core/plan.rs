@@ -121,7 +121,7 @@ pub fn create(key: &ResourceKey, bulk_id: String, changes: Changes, members: Mem
     let mut body = Map::new();
     let mut schemas = BTreeSet::new();
     for (path, value) in &changes.set {
-        schemas.extend(path.schema.clone());
+        schemas.extend(path.schema.as_ref().map(ToString::to_string));
         put_leaf(&mut body, path, value.clone());
     }
     let schemas = std::iter::once(key.kind.schema().to_owned()).chain(schemas);
@@ -257,7 +257,7 @@ fn overlaid(live: &Value, set: &BTreeMap<Path, Value>, remove: &BTreeSet<Path>) 
         if let (Some(schema), Some(Value::Array(schemas))) = (&path.schema, body.get_mut("schemas"))
             && !schemas.iter().any(|s| s.as_str().is_some_and(|s| s.eq_ignore_ascii_case(schema)))
         {
-            schemas.push(Value::String(schema.clone()));
+            schemas.push(Value::String(schema.to_string()));
         }
     }
     for path in remove {

@@ -1,6 +1,7 @@
 //! A change's place in the source's order (contract s2.1): (class, sequence, time, id, hash), compared left to right.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,11 +9,11 @@ use serde::{Deserialize, Serialize};
 /// The text of `sequence`. Digits compare by value at any length and below anything else, anything else bytewise.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Sequence(String);
+pub struct Sequence(Arc<str>);
 
 impl Sequence {
     /// Any text is a sequence, the empty one is none.
-    pub fn new(text: impl Into<String>) -> Option<Self> {
+    pub fn new(text: impl Into<Arc<str>>) -> Option<Self> {
         let text = text.into();
         (!text.is_empty()).then_some(Self(text))
     }
@@ -33,6 +34,9 @@ impl Sequence {
 
 impl Ord for Sequence {
     fn cmp(&self, other: &Self) -> Ordering {
+        if self.0 == other.0 {
+            return Ordering::Equal;
+        }
         match (self.is_digits(), other.is_digits()) {
             (true, true) => (self.value().len(), self.value()).cmp(&(other.value().len(), other.value())),
             (true, false) => Ordering::Less,
@@ -89,7 +93,8 @@ impl From<EventHash> for String {
     }
 }
 
-/// The place of a change in the source's order. Field order is comparison order: `None` is lowest.
+/// The place of a change in the source's order. Field order is comparison order: `None` is lowest. Copies share their texts:
+/// each register of an event has one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Revision {
     /// The source's counter.
@@ -99,7 +104,7 @@ pub struct Revision {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Timestamp>,
     /// The event's `id`.
-    pub id: String,
+    pub id: Arc<str>,
     /// SHA-256 of the canonical event.
     pub hash: EventHash,
 }
@@ -112,7 +117,7 @@ mod tests {
         Revision {
             sequence: Sequence::new(sequence),
             time: time.map(|s| Timestamp::from_second(s).unwrap()),
-            id: id.to_owned(),
+            id: id.into(),
             hash: EventHash::new([hash; 32]),
         }
     }

@@ -67,7 +67,6 @@ pub fn applied(
     record.claim = None;
     record.verify = false;
     record.trouble = None;
-    record.etag = answer.etag.clone().filter(|_| etags);
     match sent.purpose {
         Purpose::Create => match &answer.id {
             Some(id) => {
@@ -91,6 +90,8 @@ pub fn applied(
         }
         Purpose::Members => {}
     }
+    // only now: to know a target by a new id is to forget the version of an earlier one
+    record.etag = answer.etag.clone().filter(|_| etags && record.id.is_some());
     for path in sent.set.keys().chain(&sent.removed) {
         record.maybe_ours.remove(path);
     }

@@ -191,8 +191,8 @@ fn envelope(event: &mut Map<String, Value>, resource: ResourceType) -> Result<En
     let revision = (sequence.is_some() || time.is_some()).then(|| Revision {
         sequence,
         time,
-        id: id.clone(),
-        hash: EventHash::new(sha256(&Value::Object(event.clone()))),
+        id: id.as_str().into(),
+        hash: EventHash::new(sha256(event)),
     });
     let data = data(event)?;
     Ok(Envelope { id, key, revision, data })
@@ -205,7 +205,7 @@ fn sequence(value: Option<&Value>) -> Result<Option<Sequence>, Refusal> {
             "`sequence` has {} bytes, at most {MAX_SEQUENCE_BYTES} are allowed",
             text.len()
         ))),
-        Some(Value::String(text)) => Ok(Sequence::new(text.clone())),
+        Some(Value::String(text)) => Ok(Sequence::new(text.as_str())),
         Some(Value::Number(number)) if number.is_u64() => Ok(Sequence::new(number.to_string())),
         Some(_) => Err(Refusal::decode("`sequence` is not a string")),
     }

@@ -246,8 +246,8 @@ fn fold_into_element(element: &mut Register, path: &Path, value: Option<Value>) 
         _ => Map::new(),
     };
     match value {
-        Some(value) => drop(map.insert(sub.clone(), value)),
-        None => drop(map.remove(sub)),
+        Some(value) => drop(map.insert(sub.to_string(), value)),
+        None => drop(map.remove(sub.as_str())),
     }
     element.value = Some(with_selector(map, &element.path));
 }
@@ -258,7 +258,7 @@ fn manager() -> Path {
 
 fn with_selector(mut map: Map<String, Value>, path: &Path) -> Value {
     if let Some(selector) = &path.selector {
-        map.entry(selector.attribute.clone()).or_insert_with(|| Value::String(selector.value.clone()));
+        map.entry(selector.attribute.to_string()).or_insert_with(|| Value::String(selector.value.clone()));
     }
     Value::Object(map)
 }

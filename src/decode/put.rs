@@ -6,9 +6,7 @@ use serde_json::{Map, Value};
 use super::Refusal;
 use crate::core::change::{Delta, Lifecycle, MemberRegister, Register};
 use crate::core::desired::is_nothing;
-use crate::core::path::{
-    ENTERPRISE, Path, canonical_name, canonical_schema, is_core_schema, is_name, is_urn,
-};
+use crate::core::path::{ENTERPRISE, Path, canonical_name, is_core_schema, is_name, is_urn};
 use crate::core::resource::{ResourceKey, ResourceType};
 use crate::core::revision::Revision;
 
@@ -58,10 +56,9 @@ pub(super) fn attributes(resource: Map<String, Value>) -> Result<Vec<(Path, Valu
 
 /// The attributes below a schema's URN.
 fn extension(urn: &str, inner: Map<String, Value>) -> Result<Vec<(Path, Value)>, Refusal> {
-    let schema = canonical_schema(urn);
     let attribute = |(name, value): (String, Value)| match is_name(&name) {
         true if is_core_schema(urn) => Ok((Path::core(&name), value)),
-        true => Ok((Path::extension(&schema, &name), value)),
+        true => Ok((Path::extension(urn, &name), value)),
         false => Err(no_name(&name)),
     };
     inner.into_iter().map(attribute).collect()
@@ -166,13 +163,14 @@ fn boolean(value: Value) -> Option<bool> {
 
 fn spelled(name: &str, value: Value) -> Value {
     match value {
+        // the usual case: nothing to respell, so the map stays
+        Value::Object(mut map) if map.keys().all(|name| canonical_name(name) == name) => {
+            map.iter_mut().for_each(|(name, value)| *value = spelled(name, value.take()));
+            Value::Object(map)
+        }
         Value::Object(map) => {
-            let fields = map.into_iter().map(|(name, value)| {
-                let name = canonical_name(&name).to_owned();
-                let value = spelled(&name, value);
-                (name, value)
-            });
-            Value::Object(fields.collect())
+            let fields = map.into_iter().map(|(name, value)| (canonical_name(&name).to_owned(), value));
+            spelled(name, Value::Object(fields.collect()))
         }
         Value::Array(items) => Value::Array(items.into_iter().map(|item| spelled(name, item)).collect()),
         Value::String(text) if name == "primary" => {

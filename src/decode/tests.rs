@@ -333,7 +333,7 @@ fn a_large_intent_becomes_several_that_keep_the_limits_and_say_the_same() {
     let revision = |n: usize| Revision {
         sequence: Sequence::new("9".repeat(300)),
         time: None,
-        id: format!("id-{n}"),
+        id: format!("id-{n}").into(),
         hash: EventHash::new([7; 32]),
     };
     let member = |n| MemberRegister { value: format!("m-{n}"), present: true, revision: revision(n) };

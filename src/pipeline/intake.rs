@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::flush::Backlog;
+use super::in_order::InOrder;
 use super::letters::{Letters, Reason};
 use super::ports::{
     Clock, Consumer, Delivery, Header, Load, Loaded, PublishError, Publisher, Reschedule, Source, Store,
@@ -20,13 +21,17 @@ use crate::core::change::{Change, Delta};
 use crate::core::desired::Merged;
 use crate::core::record::{Record, Trouble};
 use crate::core::resource::ResourceKey;
-use crate::core::schedule::Millis;
+use crate::core::schedule::{Lane, Millis};
 use crate::core::settle;
 use crate::decode::verdict::{Kind, Verdict};
 use crate::decode::{Decoded, Input, Limits, Refusal, decode};
 
-/// Most deliveries merged at once.
-const BATCH: usize = 500;
+/// Most deliveries in a batch: with the default prefetch the broker sends more while some batches are merged.
+const BATCH: usize = 200;
+/// Batches that are merged at once: while the store works on one, the next is decoded.
+const AT_ONCE: usize = 2;
+/// So many deliveries that are there at once are a backlog.
+const MANY: usize = 125;
 /// Most ledger entries written by one swap.
 const MEMBERS_PER_SWAP: usize = 2_000;
 /// The queue is caught up when nothing has come for so long.
@@ -77,22 +82,32 @@ impl<S: Store, P: Publisher> Intake<S, P> {
 
     /// Works until `stop`, then gives back what is unanswered.
     pub async fn run<C: Consumer>(self, mut consumer: C, stop: CancellationToken) {
+        Arc::new(self).work(&mut consumer, &stop).await;
+        consumer.close().await;
+    }
+
+    /// Takes batches, merges some at once, and finishes them in the order in which they came, because an acknowledgement
+    /// covers everything before it. After `stop` what was begun is finished.
+    async fn work<C: Consumer>(self: Arc<Self>, consumer: &mut C, stop: &CancellationToken) {
+        let mut merging = InOrder::new();
         loop {
-            let batch = tokio::select! {
+            let may_take = merging.len() < AT_ONCE && !stop.is_cancelled();
+            tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
-                batch = self.next(&mut consumer) => batch,
-            };
-            match batch {
-                Ok(batch) => {
-                    if !self.settle(&mut consumer, batch, &stop).await {
-                        break;
+                Some(merged) = merging.next() => {
+                    let Some(batch) = merged else { return };
+                    if !self.finish(consumer, batch, stop).await {
+                        return;
                     }
                 }
-                Err(error) => tracing::warn!(%error, "deliveries will come again on a fresh session"),
+                () = stop.cancelled(), if may_take => {}
+                batch = self.next(consumer), if may_take => match batch {
+                    Ok(batch) => merging.push(self.clone().begin(batch, stop.clone())),
+                    Err(error) => tracing::warn!(%error, "deliveries will come again on a fresh session"),
+                },
+                else => return,
             }
         }
-        consumer.close().await;
     }
 
     /// The next deliveries; notes whether the queue holds a backlog.
@@ -108,49 +123,52 @@ impl<S: Store, P: Publisher> Intake<S, P> {
                 consumer.next(BATCH).await?
             }
         };
-        if batch.len() >= BATCH / 4 {
+        if batch.len() >= MANY {
             self.backlog.set(true);
         }
         Ok(batch)
     }
 
-    /// Merges and acknowledges a batch; waits while the store or the broker does not take it. False: stopped meanwhile.
-    async fn settle<C: Consumer>(
-        &self,
-        consumer: &mut C,
-        batch: Vec<Delivery>,
-        stop: &CancellationToken,
-    ) -> bool {
+    /// Merges the changes of a batch; waits while the store or the broker does not take them. None: stopped meanwhile.
+    async fn begin(self: Arc<Self>, batch: Vec<Delivery>, stop: CancellationToken) -> Option<Batch> {
+        let mut begun = Batch { last: last(&batch), verdicts: Vec::new() };
         let (suspects, innocent): (Vec<Delivery>, Vec<Delivery>) =
             batch.into_iter().partition(|delivery| delivery.redeliveries >= SUSPECT);
         let groups = std::iter::once(innocent).chain(suspects.into_iter().map(|one| vec![one]));
-        let mut tags: BTreeMap<(u64, Source), Vec<u64>> = BTreeMap::new();
         for group in groups.filter(|group| !group.is_empty()) {
-            let mut wait = Duration::from_millis(50);
-            while let Err(error) = self.merge(&group).await {
-                tracing::warn!(%error, deliveries = group.len(), "intake waits");
-                tokio::select! {
-                    biased;
-                    () = stop.cancelled() => return false,
-                    () = tokio::time::sleep(wait) => {}
+            let mut waits = Waits::default();
+            loop {
+                match self.merge(&group).await {
+                    Ok(verdicts) => break begun.verdicts.extend(verdicts),
+                    Err(error) if !waits.after(&error, &stop).await => return None,
+                    Err(_) => {}
                 }
-                wait = (wait * 2).min(Duration::from_secs(5));
-            }
-            for delivery in group {
-                tags.entry((delivery.session, delivery.source)).or_default().push(delivery.tag);
             }
         }
-        for ((session, source), tags) in tags {
-            let last = tags.into_iter().max().unwrap_or_default();
-            if let Err(error) = consumer.ack(session, source, last).await {
+        Some(begun)
+    }
+
+    /// Merges the verdicts of a batch, now that everything is merged that came before them, and acknowledges it. False:
+    /// stopped meanwhile.
+    async fn finish<C: Consumer>(&self, consumer: &mut C, batch: Batch, stop: &CancellationToken) -> bool {
+        for verdict in batch.verdicts {
+            let mut waits = Waits::default();
+            while let Err(error) = self.merge_verdict(&verdict).await {
+                if !waits.after(&error.into(), stop).await {
+                    return false;
+                }
+            }
+        }
+        for ((session, source), tag) in batch.last {
+            if let Err(error) = consumer.ack(session, source, tag).await {
                 tracing::warn!(%error, "an acknowledgement was lost: those deliveries come again, and change nothing");
             }
         }
         true
     }
 
-    /// Merges a group of deliveries; what can't be decoded is dead-lettered.
-    async fn merge(&self, group: &[Delivery]) -> Result<(), Unsettled> {
+    /// Merges the changes of some deliveries and hands back the verdicts; what can't be decoded is dead-lettered.
+    async fn merge(&self, group: &[Delivery]) -> Result<Vec<Verdict>, Unsettled> {
         let now = self.clock.now();
         let mut changes: BTreeMap<ResourceKey, Vec<(Change, Source)>> = BTreeMap::new();
         let mut verdicts = Vec::new();
@@ -162,7 +180,7 @@ impl<S: Store, P: Publisher> Intake<S, P> {
                         changes.entry(piece.key.clone()).or_default().push((piece, source));
                     }
                 }
-                Said::Verdict(verdict) => verdicts.push(verdict),
+                Said::Verdict(verdict) => verdicts.push(*verdict),
                 Said::Refused(refusal) if delivery.source == Source::Work => {
                     self.refuse(delivery, refusal).await?
                 }
@@ -170,10 +188,7 @@ impl<S: Store, P: Publisher> Intake<S, P> {
             }
         }
         self.merge_changes(changes).await?;
-        for verdict in verdicts {
-            self.merge_verdict(&verdict).await?;
-        }
-        Ok(())
+        Ok(verdicts)
     }
 
     fn decode(&self, delivery: &Delivery, now: Millis) -> Said {
@@ -219,6 +234,7 @@ impl<S: Store, P: Publisher> Intake<S, P> {
         changes: BTreeMap<ResourceKey, Vec<(Change, Source)>>,
     ) -> Result<(), StoreError> {
         let mut open: Vec<(ResourceKey, Vec<(Change, Source)>)> = changes.into_iter().collect();
+        let mut wakes = false;
         while !open.is_empty() {
             let loads: Vec<Load> = open.iter().map(|(key, changes)| load(key, changes)).collect();
             let loaded = self.store.load(&loads).await?;
@@ -238,6 +254,7 @@ impl<S: Store, P: Publisher> Intake<S, P> {
                     }
                 }
             }
+            wakes |= swaps.iter().any(|swap| self.wakes(swap));
             let mut swapped = self.store.swap(swaps).await?.into_iter();
             open = Vec::new();
             for (key, mut changes, later, results) in swapping {
@@ -256,13 +273,21 @@ impl<S: Store, P: Publisher> Intake<S, P> {
                 }
             }
         }
-        self.wake.notify_one();
+        if wakes {
+            self.wake.notify_one();
+        }
         Ok(())
+    }
+
+    /// True if the flush has to look at the schedule: behind a backlog only deprovisioning is worth that.
+    fn wakes(&self, swap: &Swap) -> bool {
+        let lane = swap.record.due.filter(|_| swap.reschedule == Reschedule::AsRecord).map(|due| due.lane);
+        lane.is_some_and(|lane| lane == Lane::Deprovision || !self.backlog.get())
     }
 
     fn merged(&self, loaded: Loaded, changes: &[(Change, Source)]) -> MergedRecord {
         let Loaded { key, version, mut record, mut members } = loaded;
-        let before = record.clone();
+        let due = record.due;
         let (mut touched, mut results) = (BTreeSet::new(), Vec::new());
         let mut rescheduled = false;
         let now = self.clock.now();
@@ -276,7 +301,8 @@ impl<S: Store, P: Publisher> Intake<S, P> {
             rescheduled |= after_merge(&key, &mut record, change, intake.merged, now, self.settings.linger);
             results.push((intake.merged, *source));
         }
-        let swap = (record != before || !touched.is_empty()).then(|| Swap {
+        let is_news = results.iter().any(|(merged, _)| *merged == Merged::New);
+        let swap = (is_news || record.due != due).then(|| Swap {
             key,
             expected: version,
             record,
@@ -307,6 +333,43 @@ impl<S: Store, P: Publisher> Intake<S, P> {
                 self.wake.notify_one();
                 return Ok(());
             }
+        }
+    }
+}
+
+/// A batch whose changes are merged.
+struct Batch {
+    /// The last tag of each session and source.
+    last: BTreeMap<(u64, Source), u64>,
+    verdicts: Vec<Verdict>,
+}
+
+fn last(batch: &[Delivery]) -> BTreeMap<(u64, Source), u64> {
+    let mut last = BTreeMap::new();
+    for delivery in batch {
+        let tag = last.entry((delivery.session, delivery.source)).or_default();
+        *tag = delivery.tag.max(*tag);
+    }
+    last
+}
+
+/// Ever longer waits for a store or broker that does not take what is merged.
+#[derive(Default)]
+struct Waits(u32);
+
+impl Waits {
+    const FIRST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_secs(5);
+
+    /// Says why, and waits. False: stopped meanwhile.
+    async fn after(&mut self, error: &Unsettled, stop: &CancellationToken) -> bool {
+        tracing::warn!(%error, "intake waits");
+        let wait = Self::FIRST.saturating_mul(1 << self.0.min(8)).min(Self::LONGEST);
+        self.0 += 1;
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => false,
+            () = tokio::time::sleep(wait) => true,
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod flush;
 pub mod head;
 pub mod held;
+mod in_order;
 pub mod intake;
 pub mod letters;
 pub mod operator;

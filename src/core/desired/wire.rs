@@ -1,41 +1,48 @@
 //! The stored form: revisions once, registers point at them, since most attributes share few revisions.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use super::{Floor, Held, Mark, Path, Revision};
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Desired {
-    #[serde(rename = "rev", default, skip_serializing_if = "Vec::is_empty")]
-    revisions: Vec<Revision>,
+/// Owned when it is read, borrowed when it is written.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Desired<R = Revision, P = Path, V = Value> {
+    #[serde(rename = "rev", default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    revisions: Vec<R>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     put: Option<(usize, Mark)>,
     #[serde(rename = "del", default, skip_serializing_if = "Option::is_none")]
     deleted: Option<(usize, Mark)>,
-    #[serde(rename = "reg", default, skip_serializing_if = "Vec::is_empty")]
-    registers: Vec<(Path, usize, Mark, Option<Value>)>,
+    #[serde(rename = "reg", default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    registers: Vec<(P, usize, Mark, Option<V>)>,
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("a register names revision {0}, which is not stored")]
 pub struct Broken(usize);
 
-impl From<super::Desired> for Desired {
-    fn from(desired: super::Desired) -> Self {
-        let mut wire = Desired::default();
-        wire.put = desired.put.map(|f| (wire.index(f.revision), f.mark));
-        wire.deleted = desired.deleted.map(|f| (wire.index(f.revision), f.mark));
-        for (path, held) in desired.registers {
-            let index = wire.index(held.revision);
-            wire.registers.push((path, index, held.mark, held.value));
+impl Serialize for super::Desired {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Desired::from(self).serialize(serializer)
+    }
+}
+
+impl<'a> From<&'a super::Desired> for Desired<&'a Revision, &'a Path, &'a Value> {
+    fn from(desired: &'a super::Desired) -> Self {
+        let mut wire = Desired { revisions: Vec::new(), put: None, deleted: None, registers: Vec::new() };
+        wire.put = desired.put.as_ref().map(|f| (wire.index(&f.revision), f.mark));
+        wire.deleted = desired.deleted.as_ref().map(|f| (wire.index(&f.revision), f.mark));
+        for (path, held) in &desired.registers {
+            let index = wire.index(&held.revision);
+            wire.registers.push((path, index, held.mark, held.value.as_ref()));
         }
         wire
     }
 }
 
-impl Desired {
-    fn index(&mut self, revision: Revision) -> usize {
+impl<'a> Desired<&'a Revision, &'a Path, &'a Value> {
+    fn index(&mut self, revision: &'a Revision) -> usize {
         match self.revisions.iter().position(|r| *r == revision) {
             Some(index) => index,
             None => {
@@ -44,7 +51,9 @@ impl Desired {
             }
         }
     }
+}
 
+impl Desired {
     fn revision(&self, index: usize) -> Result<Revision, Broken> {
         self.revisions.get(index).cloned().ok_or(Broken(index))
     }

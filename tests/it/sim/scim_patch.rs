@@ -80,7 +80,7 @@ fn write(body: &mut Map<String, Value>, path: &Path, value: Option<Value>) {
         None => (scope, &path.attribute),
     };
     match value {
-        Some(value) => drop(scope.insert(name.clone(), value)),
-        None => drop(scope.remove(name)),
+        Some(value) => drop(scope.insert(name.to_string(), value)),
+        None => drop(scope.remove(name.as_str())),
     }
 }

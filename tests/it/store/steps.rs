@@ -213,7 +213,7 @@ pub fn revision(n: u32) -> Revision {
     Revision {
         sequence: Sequence::new(n.to_string()),
         time: None,
-        id: format!("id{n}"),
+        id: format!("id{n}").into(),
         hash: EventHash::new([7; 32]),
     }
 }
