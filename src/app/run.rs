@@ -31,10 +31,13 @@ async fn run_relay(path: &Path) -> Result<Exit, Failure> {
     let address = config.listen;
     tasks.spawn(async move { serving.await.map_err(|error| format!("admin.listen {address}: {error}")) });
     let prepared = tokio::select! {
-        // a stop ends both: then it is not the task that ended
         biased;
         prepared = prepare(&config, &broker, &stop) => prepared?,
-        Some(done) = tasks.join_next() => return Err((ended(done), Exit::Failed)),
+        Some(done) = tasks.join_next() => match stop.is_cancelled() {
+            // a stop ends the endpoint too, perhaps before whatever is being prepared notices
+            true => None,
+            false => return Err((ended(done), Exit::Failed)),
+        },
     };
     match prepared {
         Some(store) => Relay::new(&config, broker, store, target).serve(&config, tasks, &admin, stop).await,
