@@ -15,6 +15,7 @@ use super::ports::{
     Clock, Consumer, Delivery, Header, Load, Loaded, PublishError, Publisher, Reschedule, Source, Store,
     StoreError, Swap, Swapped,
 };
+use super::recent::Recent;
 use super::schedule::{after_approval, after_merge};
 use super::settings::Settings;
 use crate::core::change::{Change, Delta};
@@ -27,11 +28,11 @@ use crate::decode::verdict::{Kind, Verdict};
 use crate::decode::{Decoded, Input, Limits, Refusal, decode};
 
 /// Most deliveries in a batch: with the default prefetch the broker sends more while some batches are merged.
-const BATCH: usize = 200;
+const BATCH: usize = 100;
 /// Batches that are merged at once: while the store works on one, the next is decoded.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 4;
 /// So many deliveries that are there at once are a backlog.
-const MANY: usize = 125;
+const MANY: usize = 60;
 /// Most ledger entries written by one swap.
 const MEMBERS_PER_SWAP: usize = 2_000;
 /// The queue is caught up when nothing has come for so long.
@@ -57,6 +58,7 @@ pub struct Intake<S, P> {
     settings: Arc<Settings>,
     wake: Arc<Notify>,
     backlog: Arc<Backlog>,
+    recent: Recent,
 }
 
 /// What one delivery says.
@@ -77,7 +79,7 @@ impl<S: Store, P: Publisher> Intake<S, P> {
         wake: Arc<Notify>,
         backlog: Arc<Backlog>,
     ) -> Self {
-        Self { store, letters, clock, settings, wake, backlog }
+        Self { store, letters, clock, settings, wake, backlog, recent: Recent::default() }
     }
 
     /// Works until `stop`, then gives back what is unanswered.
@@ -233,50 +235,64 @@ impl<S: Store, P: Publisher> Intake<S, P> {
         &self,
         changes: BTreeMap<ResourceKey, Vec<(Change, Source)>>,
     ) -> Result<(), StoreError> {
-        let mut open: Vec<(ResourceKey, Vec<(Change, Source)>)> = changes.into_iter().collect();
+        let mut open: Vec<Open> = changes.into_iter().map(|(key, changes)| Open::new(key, changes)).collect();
         let mut wakes = false;
         while !open.is_empty() {
-            let loads: Vec<Load> = open.iter().map(|(key, changes)| load(key, changes)).collect();
-            let loaded = self.store.load(&loads).await?;
-            let (mut swaps, mut swapping) = (Vec::new(), Vec::new());
-            for ((key, mut changes), loaded) in open.into_iter().zip(loaded) {
-                let later = changes.split_off(first_swap(&changes));
-                let merged = self.merged(loaded, &changes);
-                match merged.swap {
-                    Some(swap) => {
-                        swaps.push(swap);
-                        swapping.push((key, changes, later, merged.results));
-                    }
+            let known = self.look(&open).await?;
+            let (mut again, mut swaps, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+            for (one, (loaded, is_recent)) in open.into_iter().zip(known) {
+                let MergedRecord { swap, results } = self.merged(loaded, &one.now);
+                match swap {
+                    // what changes nothing is not taken for known by a record of a moment ago alone
+                    None if is_recent => again.push(one.loaded_next()),
                     None => {
-                        count(&merged.results);
-                        swapping.push((key, Vec::new(), later, Vec::new()));
-                        continue;
+                        count(&results);
+                        again.extend(one.rest());
+                    }
+                    Some(swap) => {
+                        waiting.push((one, results, swap.members.is_empty().then(|| swap.record.clone())));
+                        swaps.push(swap);
                     }
                 }
             }
             wakes |= swaps.iter().any(|swap| self.wakes(swap));
-            let mut swapped = self.store.swap(swaps).await?.into_iter();
-            open = Vec::new();
-            for (key, mut changes, later, results) in swapping {
-                if !results.is_empty() {
-                    match swapped.next() {
-                        Some(Swapped::Done { .. }) => {
-                            count(&results);
-                            changes.clear();
-                        }
-                        Some(Swapped::Conflict) | None => {}
+            let swapped = self.store.swap(swaps).await?;
+            let mut written = Vec::new();
+            for ((one, results, record), swapped) in waiting.into_iter().zip(swapped) {
+                match swapped {
+                    Swapped::Done { version, .. } => {
+                        count(&results);
+                        written.extend(record.map(|record| (one.key.clone(), version, record)));
+                        again.extend(one.rest());
                     }
-                }
-                changes.extend(later);
-                if !changes.is_empty() {
-                    open.push((key, changes));
+                    Swapped::Conflict => again.push(one.loaded_next()),
                 }
             }
+            self.recent.keep(written, self.clock.now());
+            open = again;
         }
         if wakes {
             self.wake.notify_one();
         }
         Ok(())
+    }
+
+    /// The records of these, each with whether it is one of a moment ago.
+    async fn look(&self, open: &[Open]) -> Result<Vec<(Loaded, bool)>, StoreError> {
+        let now = self.clock.now();
+        let recent: Vec<Option<Loaded>> = open.iter().map(|one| one.recent(&self.recent, now)).collect();
+        let unknown = open.iter().zip(&recent).filter(|(_, recent)| recent.is_none());
+        let loads: Vec<Load> = unknown.map(|(one, _)| load(&one.key, &one.now)).collect();
+        let loaded = match loads.is_empty() {
+            true => Vec::new(),
+            false => self.store.load(&loads).await?,
+        };
+        let mut loaded = loaded.into_iter();
+        let known = recent.into_iter().zip(open).map(|(recent, one)| match recent {
+            Some(recent) => (recent, true),
+            None => (loaded.next().unwrap_or_else(|| Loaded::nothing(&one.key)), false),
+        });
+        Ok(known.collect())
     }
 
     /// True if the flush has to look at the schedule: behind a backlog only deprovisioning is worth that.
@@ -374,14 +390,44 @@ impl Waits {
     }
 }
 
+/// The changes of one resource that are still to be merged.
+struct Open {
+    key: ResourceKey,
+    /// Those that go into one swap.
+    now: Vec<(Change, Source)>,
+    later: Vec<(Change, Source)>,
+    must_load: bool,
+}
+
+impl Open {
+    fn new(key: ResourceKey, mut changes: Vec<(Change, Source)>) -> Self {
+        let later = changes.split_off(first_swap(&changes));
+        Self { key, now: changes, later, must_load: false }
+    }
+
+    fn loaded_next(self) -> Self {
+        Self { must_load: true, ..self }
+    }
+
+    /// What is left when the first ones are merged.
+    fn rest(self) -> Option<Self> {
+        (!self.later.is_empty()).then(|| Self::new(self.key, self.later))
+    }
+
+    /// The record as it was written a moment ago, where the ledger does not matter.
+    fn recent(&self, recent: &Recent, now: Millis) -> Option<Loaded> {
+        let ledger = self.now.iter().any(|(change, _)| !change.delta.members.is_empty());
+        if self.must_load || ledger { None } else { recent.take(&self.key, now) }
+    }
+}
+
 struct MergedRecord {
     swap: Option<Swap>,
     results: Vec<(Merged, Source)>,
 }
 
 fn load(key: &ResourceKey, changes: &[(Change, Source)]) -> Load {
-    let first = &changes[..first_swap(changes)];
-    let members = first.iter().flat_map(|(change, _)| change.delta.members.iter().map(|m| m.value.clone()));
+    let members = changes.iter().flat_map(|(change, _)| change.delta.members.iter().map(|m| m.value.clone()));
     let members: BTreeSet<String> = members.collect();
     Load { key: key.clone(), members: members.into_iter().collect() }
 }

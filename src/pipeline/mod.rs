@@ -8,5 +8,6 @@ pub mod intake;
 pub mod letters;
 pub mod operator;
 pub mod ports;
+mod recent;
 pub mod schedule;
 pub mod settings;
