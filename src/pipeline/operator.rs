@@ -24,7 +24,7 @@ pub async fn verify<S: Store>(store: &S, key: &ResourceKey, now: Millis) -> Resu
             members: Vec::new(),
             reschedule: Reschedule::AsRecord,
         };
-        if let Some(Swapped::Done { .. }) = store.swap(vec![swap]).await?.pop() {
+        if let Some(Swapped::Done { .. }) = store.swap(&[swap]).await?.pop() {
             return Ok(true);
         }
     }

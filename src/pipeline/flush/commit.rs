@@ -58,7 +58,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         self.forewarn_of_creates(&open).await?;
         while !open.is_empty() {
             let swaps: Vec<Swap> = open.iter().map(|(claim, change)| self.committed(claim, change)).collect();
-            let swapped = self.store.swap(swaps).await?;
+            let swapped = self.store.swap(&swaps).await?;
             let mut again = Vec::new();
             for ((claim, change), swapped) in open.into_iter().zip(swapped) {
                 match swapped {

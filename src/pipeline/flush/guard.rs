@@ -109,7 +109,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         loop {
             settle::mark(&mut item.record, &mut item.entries, words, mark);
             item.record.due = Some(Due { lane: lane(&item.key, &item.record), at: self.clock.now() });
-            match self.store.swap(vec![item.swap(Reschedule::AsRecord, &[])]).await?.pop() {
+            match self.store.swap(&[item.swap(Reschedule::AsRecord, &[])]).await?.pop() {
                 Some(Swapped::Done { dependents, .. }) => {
                     return self.wake_dependents(&item.key, dependents).await;
                 }

@@ -101,7 +101,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         }
         settle::members_again(&mut item.record, &mut item.entries);
         let swap = item.swap(Reschedule::Keep, &members);
-        if let Some(Swapped::Done { version, .. }) = self.store.swap(vec![swap]).await?.pop() {
+        if let Some(Swapped::Done { version, .. }) = self.store.swap(&[swap]).await?.pop() {
             item.version = version;
         }
         Ok(())
@@ -177,7 +177,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 members,
                 reschedule: Reschedule::Keep,
             };
-            match self.store.swap(vec![swap]).await?.pop() {
+            match self.store.swap(&[swap]).await?.pop() {
                 Some(Swapped::Done { version, .. }) => item.version = version,
                 // merged meanwhile: the begin or the settlement finds out, and the scan starts over
                 Some(Swapped::Conflict) | None => {
@@ -281,7 +281,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             claims.push(Claimed { item, ready, news: false, touched: false });
         }
         self.list_members(&claims).await?;
-        let swapped = self.store.swap(swaps).await?;
+        let swapped = self.store.swap(&swaps).await?;
         let (mut begun, mut missed) = (Vec::new(), Vec::new());
         for (mut claim, swapped) in claims.into_iter().zip(swapped) {
             match swapped {

@@ -77,7 +77,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     /// Writes an item back into the schedule as its record says; what was merged meanwhile is due anyway.
     pub(super) async fn put_back(&self, item: Item, touched: &[String]) -> Result<(), StoreError> {
         let key = item.key.clone();
-        match self.store.swap(vec![item.swap(Reschedule::AsRecord, touched)]).await?.pop() {
+        match self.store.swap(&[item.swap(Reschedule::AsRecord, touched)]).await?.pop() {
             Some(Swapped::Done { dependents, .. }) => self.wake_dependents(&key, dependents).await?,
             Some(Swapped::Conflict) | None => {
                 self.postpone(std::slice::from_ref(&key), Lane::Update, Duration::ZERO).await;

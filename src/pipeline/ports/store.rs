@@ -128,7 +128,7 @@ pub trait Store: super::Switch + super::Guard {
     fn load(&self, what: &[Load]) -> impl Future<Output = Result<Vec<Loaded>, StoreError>> + Send;
 
     /// Swaps records, each on its own, in the order asked (not atomic as a whole).
-    fn swap(&self, swaps: Vec<Swap>) -> impl Future<Output = Result<Vec<Swapped>, StoreError>> + Send;
+    fn swap(&self, swaps: &[Swap]) -> impl Future<Output = Result<Vec<Swapped>, StoreError>> + Send;
 
     /// Up to `limit` dirty ledger entries of a group.
     fn dirty_members(

@@ -126,9 +126,9 @@ impl Store for MemoryStore {
         Ok(what.iter().map(|load| state.load(load)).collect())
     }
 
-    async fn swap(&self, swaps: Vec<Swap>) -> Result<Vec<Swapped>, StoreError> {
+    async fn swap(&self, swaps: &[Swap]) -> Result<Vec<Swapped>, StoreError> {
         let mut state = self.state();
-        Ok(swaps.into_iter().map(|swap| state.swap(swap)).collect())
+        Ok(swaps.iter().map(|swap| state.swap(swap.clone())).collect())
     }
 
     async fn dirty_members(

@@ -20,8 +20,8 @@ impl Store for RedisStore {
         self.load_records(what).await
     }
 
-    async fn swap(&self, swaps: Vec<Swap>) -> Result<Vec<Swapped>, StoreError> {
-        self.list_new(&swaps).await?;
+    async fn swap(&self, swaps: &[Swap]) -> Result<Vec<Swapped>, StoreError> {
+        self.list_new(swaps).await?;
         let calls = swaps.iter().map(|swap| Call::swap(&self.keys, swap, &self.tokens));
         let calls = calls.collect::<Result<Vec<Call>, _>>();
         let calls = calls.map_err(|error| self.link.error("write a record", error))?;

@@ -68,7 +68,7 @@ impl Store for SimStore {
         call!(self, self.memory.load(what))
     }
 
-    async fn swap(&self, swaps: Vec<Swap>) -> Result<Vec<Swapped>, StoreError> {
+    async fn swap(&self, swaps: &[Swap]) -> Result<Vec<Swapped>, StoreError> {
         call!(self, self.memory.swap(swaps))
     }
 

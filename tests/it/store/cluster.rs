@@ -64,11 +64,11 @@ async fn a_cluster_says_what_it_is() {
 async fn slots_that_move_to_another_node_are_followed() {
     let servers = cluster().await;
     let store = RedisStore::connect(options(vec![servers.url(0)], true)).await.unwrap();
-    store.swap(vec![swap("User/e-1", 0, record_due(1))]).await.unwrap();
+    store.swap(&[swap("User/e-1", 0, record_due(1))]).await.unwrap();
     let holder = holder(&servers).await;
     let key = servers.command::<Vec<String>>(holder, &["KEYS", "*:r:User/e-1"]).await.remove(0);
     move_slot(&servers, &key, holder, (holder + 1) % NODES).await;
-    let swapped = store.swap(vec![swap("User/e-1", 1, record_due(2))]).await.unwrap();
+    let swapped = store.swap(&[swap("User/e-1", 1, record_due(2))]).await.unwrap();
     assert_eq!(swapped, [Swapped::Done { version: Version(2), dependents: Vec::new() }]);
     assert_eq!(store.backlog().await.unwrap().pending.len(), 1);
 }
@@ -79,11 +79,11 @@ async fn a_cluster_that_was_killed_and_came_back_is_used_again() {
     let store = RedisStore::connect(options(servers.urls(), true)).await.unwrap();
     servers.kill();
     let swap = || vec![swap("User/e-1", 0, record_due(1))];
-    let error = store.swap(swap()).await.unwrap_err().to_string();
+    let error = store.swap(&swap()).await.unwrap_err().to_string();
     assert!(error.starts_with(&format!("swap records in Redis at {}", servers.urls().join(", "))), "{error}");
     servers.restart().await;
     form(&servers).await;
-    eventually("the store works again", async || store.swap(swap()).await.ok()).await;
+    eventually("the store works again", async || store.swap(&swap()).await.ok()).await;
 }
 
 /// The node that has the record.

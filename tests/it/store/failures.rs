@@ -15,13 +15,13 @@ async fn store(url: String) -> RedisStore {
 
 /// Swaps a record that is not there; says what went wrong.
 async fn refused(store: &RedisStore) -> String {
-    store.swap(vec![swap("User/e-1", 0, record_due(1))]).await.unwrap_err().to_string()
+    store.swap(&[swap("User/e-1", 0, record_due(1))]).await.unwrap_err().to_string()
 }
 
 /// Waits until records can be written.
 async fn works_again(store: &RedisStore) {
     let key = unique("User/e");
-    eventually("the store works again", async || store.swap(vec![swap(&key, 0, record_due(1))]).await.ok())
+    eventually("the store works again", async || store.swap(&[swap(&key, 0, record_due(1))]).await.ok())
         .await;
 }
 
@@ -101,7 +101,7 @@ async fn a_full_server_takes_nothing_and_loses_nothing() {
     let servers = RedisServers::one(&[]).await;
     let store = store(servers.url(0)).await;
     let done = Swapped::Done { version: Version(1), dependents: Vec::new() };
-    assert_eq!(store.swap(vec![swap("User/e-3", 0, record_due(7))]).await.unwrap(), [done]);
+    assert_eq!(store.swap(&[swap("User/e-3", 0, record_due(7))]).await.unwrap(), [done]);
     servers.command::<()>(0, &["CONFIG", "SET", "maxmemory", "1"]).await;
     assert_tells(&refused(&store).await, &servers.url(0), "OOM");
     let touched = ("User/e-3".parse().unwrap(), Due { lane: Lane::Update, at: Millis(9) });

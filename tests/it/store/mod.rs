@@ -187,7 +187,7 @@ async fn a_swap_that_comes_late_once_more_does_not_hide_what_happened_meanwhile(
     let (line, options) = resending_line().await;
     let store = RedisStore::connect(options).await.unwrap();
     let done = Swapped::Done { version: Version(1), dependents: Vec::new() };
-    assert_eq!(store.swap(vec![swap("User/e-1", 0, record_due(500))]).await.unwrap(), [done]);
+    assert_eq!(store.swap(&[swap("User/e-1", 0, record_due(500))]).await.unwrap(), [done]);
     let first = line.last();
     let touched = ("User/e-1".parse().unwrap(), Due { lane: Lane::Create, at: Millis(100) });
     // on this line a touch is executed twice as well
@@ -200,12 +200,12 @@ async fn a_swap_that_comes_late_once_more_does_not_hide_what_happened_meanwhile(
 #[tokio::test]
 async fn a_version_conflict_writes_nothing() {
     let store = RedisStore::connect(options(vec![redis_url()], false)).await.unwrap();
-    store.swap(vec![swap("Group/g-1", 0, record_due(100))]).await.unwrap();
+    store.swap(&[swap("Group/g-1", 0, record_due(100))]).await.unwrap();
     let entry = MemberEntry { dirty: true, ..MemberEntry::new(revision(1)) };
     let members = vec![("e-1".to_owned(), Some(entry))];
     let id = TargetId::new("t-1");
     let late = Swap { members, ..swap("Group/g-1", 0, Record { id, ..record_due(200) }) };
-    assert_eq!(store.swap(vec![late]).await.unwrap(), [Swapped::Conflict]);
+    assert_eq!(store.swap(&[late]).await.unwrap(), [Swapped::Conflict]);
     let group = "Group/g-1".parse().unwrap();
     let load = [Load { key: "Group/g-1".parse().unwrap(), members: vec!["e-1".into()] }];
     let loaded = store.load(&load).await.unwrap().remove(0);
@@ -222,7 +222,7 @@ async fn a_ledger_of_many_pages_is_read_whole() {
     for (version, chunk) in (0..5_000).collect::<Vec<u32>>().chunks(2_000).enumerate() {
         let members = chunk.iter().map(|n| entry(*n)).collect();
         let swap = Swap { members, ..swap("Group/g-1", version as u64, Record::default()) };
-        assert_ne!(store.swap(vec![swap]).await.unwrap(), [Swapped::Conflict]);
+        assert_ne!(store.swap(&[swap]).await.unwrap(), [Swapped::Conflict]);
     }
     let (mut found, mut pages, mut cursor) = (BTreeMap::new(), 0, Some(0));
     while let Some(at) = cursor {

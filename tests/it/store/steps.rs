@@ -233,7 +233,7 @@ fn entry() -> impl Strategy<Value = MemberEntry> {
 pub async fn answer<S: Store>(store: &S, step: &Step, now: Millis) -> String {
     match step {
         Step::Load(what) => text(store.load(&loads(what)).await.unwrap()),
-        Step::Swap(drafts) => text(store.swap(with_versions(store, drafts).await).await.unwrap()),
+        Step::Swap(drafts) => text(store.swap(&with_versions(store, drafts).await).await.unwrap()),
         Step::DirtyMembers(key, limit) => dirty_members(store, key, *limit).await,
         Step::ScanMembers(key) => text(ledger(store, key).await),
         Step::Take { lanes, hold, limit } => take(store, lanes, now, *hold, *limit).await,
