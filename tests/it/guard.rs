@@ -47,6 +47,13 @@ async fn inactive(sandbox: &Sandbox) -> BTreeSet<String> {
     users.map(|user| format!("User/{}", user["externalId"].as_str().unwrap())).collect()
 }
 
+async fn until_inactive(sandbox: &Sandbox, count: usize) {
+    eventually("those let through have left", async || {
+        (inactive(sandbox).await.len() == count).then_some(())
+    })
+    .await;
+}
+
 async fn until_held(relay: &Relay, count: f64) {
     eventually("the rest is held", async || {
         (relay.metric("scim_relay_held_changes", "").await? == count).then_some(())
@@ -69,7 +76,7 @@ fn listed(relay: &Relay, arguments: &[&str]) -> Vec<Value> {
 async fn what_the_guard_holds_is_seen_approved_and_rejected() {
     let (sandbox, relay) = eight_leave("").await;
     until_held(&relay, 6.0).await;
-    assert_eq!(inactive(&sandbox).await.len(), 2);
+    until_inactive(&sandbox, 2).await;
     assert_eq!(relay.metric("scim_relay_guard_trips_total", "").await, Some(1.0));
 
     let letters = listed(&relay, &[]);
@@ -98,10 +105,7 @@ async fn what_the_guard_holds_is_seen_approved_and_rejected() {
     assert_eq!(listed(&relay, &[]).len(), 3);
     assert_eq!(held(&relay, &["approve", ids[0], "--yes"]).status.code(), Some(1), "it is gone");
     assert!(held(&relay, &["approve", "--all", "--yes"]).status.success());
-    eventually("all but the rejected ones have left", async || {
-        (inactive(&sandbox).await.len() == 6).then_some(())
-    })
-    .await;
+    until_inactive(&sandbox, 6).await;
     let left = inactive(&sandbox).await;
     assert!(rejected.iter().all(|letter| !left.contains(letter["resource"].as_str().unwrap())));
     until_held(&relay, 0.0).await;
@@ -116,7 +120,7 @@ async fn what_nobody_decides_about_becomes_a_dead_letter_and_is_not_executed() {
     })
     .await;
     until_held(&relay, 0.0).await;
-    assert_eq!(inactive(&sandbox).await.len(), 2);
+    until_inactive(&sandbox, 2).await;
     assert!(listed(&relay, &[]).is_empty());
 }
 
@@ -131,7 +135,7 @@ async fn without_a_guard_nothing_is_asked() {
     relay.publish(&people.clone().map(put).collect::<Vec<Value>>());
     eventually("all are there", async || (sandbox.user_names().await.len() == 8).then_some(())).await;
     relay.publish(&people.map(|n| event(n + 101, "delete", n, Value::Null)).collect::<Vec<Value>>());
-    eventually("all have left", async || (inactive(&sandbox).await.len() == 8).then_some(())).await;
+    until_inactive(&sandbox, 8).await;
 }
 
 fn person(n: usize) -> ResourceKey {

@@ -27,10 +27,14 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    /// Takes these up as a new batch, except what another one has; that is missed.
-    pub fn engage(&mut self, keys: impl Iterator<Item = ResourceKey>) -> (Batch, Vec<ResourceKey>) {
+    /// A new batch, of nothing yet.
+    pub fn open(&mut self) -> Batch {
         self.batches += 1;
-        let batch = Batch(self.batches);
+        Batch(self.batches)
+    }
+
+    /// Takes these up into a batch, except what one has already; that is missed.
+    pub fn engage(&mut self, batch: Batch, keys: impl Iterator<Item = ResourceKey>) -> Vec<ResourceKey> {
         let mut engaged = Vec::new();
         for key in keys {
             match self.held.entry(key.clone()) {
@@ -41,7 +45,7 @@ impl InFlight {
                 Entry::Occupied(_) => drop(self.missed.insert(key)),
             }
         }
-        (batch, engaged)
+        engaged
     }
 
     /// Lets go of one that is settled. True if it became due meanwhile.
@@ -50,10 +54,10 @@ impl InFlight {
         self.missed.remove(key)
     }
 
-    /// Lets go of what a batch still has of these. Returns those that became due meanwhile.
-    pub fn release_batch(&mut self, batch: Batch, keys: &[ResourceKey]) -> Vec<ResourceKey> {
-        let own = |key: &&ResourceKey| self.held.get(*key).is_some_and(|held| held.batch == batch);
-        let own: Vec<ResourceKey> = keys.iter().filter(own).cloned().collect();
+    /// Lets go of what a batch still has. Returns those that became due meanwhile.
+    pub fn release_batch(&mut self, batch: Batch) -> Vec<ResourceKey> {
+        let own = self.held.iter().filter(|(_, held)| held.batch == batch);
+        let own: Vec<ResourceKey> = own.map(|(key, _)| key.clone()).collect();
         own.into_iter().filter(|key| self.release(key)).collect()
     }
 
@@ -91,13 +95,13 @@ mod tests {
     #[test]
     fn a_resource_is_in_one_batch_at_a_time_and_what_is_missed_is_told() {
         let mut in_flight = InFlight::default();
-        let (first, engaged) = in_flight.engage(keys(&["a", "b"]).into_iter());
-        assert_eq!(engaged, keys(&["a", "b"]));
+        let (first, second) = (in_flight.open(), in_flight.open());
+        assert_eq!(in_flight.engage(first, keys(&["a"]).into_iter()), keys(&["a"]));
+        assert_eq!(in_flight.engage(first, keys(&["b"]).into_iter()), keys(&["b"]));
         assert!(!in_flight.release(&keys(&["a"])[0]));
-        let (second, engaged) = in_flight.engage(keys(&["a", "b"]).into_iter());
-        assert_eq!(engaged, keys(&["a"]));
-        assert_eq!(in_flight.release_batch(first, &keys(&["a", "b"])), keys(&["b"]));
+        assert_eq!(in_flight.engage(second, keys(&["a", "b"]).into_iter()), keys(&["a"]));
+        assert_eq!(in_flight.release_batch(first), keys(&["b"]));
         assert_eq!(in_flight.keys(), keys(&["a"]));
-        assert_eq!(in_flight.release_batch(second, &keys(&["a"])), keys(&[]));
+        assert_eq!(in_flight.release_batch(second), keys(&[]));
     }
 }

@@ -206,19 +206,28 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             return Ok(false);
         }
         let hold = LEASE + Duration::from_millis(u64::try_from(now.0 - due.0).unwrap_or(0));
-        let taken = self.store.take_due(lanes, due, hold, limit).await?;
-        let (batch, keys) = self.learnt().in_flight.engage(taken.into_iter().map(|(_, key)| key));
+        let batch = self.learnt().in_flight.open();
+        let draw = Draw { lanes: lanes.clone(), due, hold, limit, batch };
+        let (keys, _) = self.draw(&draw, limit).await?;
         if keys.is_empty() {
             return Ok(false);
         }
         let flush = self.clone();
         batches.spawn(async move {
-            flush.clone().work(keys.clone()).await;
-            flush.release_batch(batch, &keys).await;
+            flush.work(keys, draw).await;
+            flush.release_batch(batch).await;
             drop(permit);
             flush.wake.notify_one();
         });
         Ok(true)
+    }
+
+    /// Takes up what is due, at most so many. True if there may be more.
+    async fn draw(&self, draw: &Draw, limit: usize) -> Result<(Vec<ResourceKey>, bool), StoreError> {
+        let taken = self.store.take_due(&draw.lanes, draw.due, draw.hold, limit).await?;
+        let more = taken.len() == limit;
+        let keys = taken.into_iter().map(|(_, key)| key);
+        Ok((self.learnt().in_flight.engage(draw.batch, keys), more))
     }
 
     /// While requests are in flight a batch that is not full waits for company, longer the more there are.
@@ -251,8 +260,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
 
     /// Lets go of what is left of a batch. What became due meanwhile is held in the schedule as if somebody worked on it:
     /// it is due at once.
-    async fn release_batch(&self, batch: Batch, keys: &[ResourceKey]) {
-        let missed = self.learnt().in_flight.release_batch(batch, keys);
+    async fn release_batch(&self, batch: Batch) {
+        let missed = self.learnt().in_flight.release_batch(batch);
         if !missed.is_empty() {
             self.postpone(&missed, Lane::Update, Duration::ZERO).await;
         }
@@ -390,6 +399,15 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
 )]
 fn now() -> Instant {
     Instant::now()
+}
+
+/// What the resources of a batch are taken from.
+struct Draw {
+    lanes: Vec<Lane>,
+    due: Millis,
+    hold: Duration,
+    limit: usize,
+    batch: Batch,
 }
 
 /// When to look again.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::batch::{Claimed, Item, Items, Next, Ready};
-use super::{Flush, Pace};
+use super::{Draw, Flush, Pace};
 use crate::core::desired::Presence;
 use crate::core::gap::{Reference, References};
 use crate::core::plan::Purpose;
@@ -23,31 +23,66 @@ use crate::pipeline::settings::{LEASE, ReferenceKind};
 /// How often a resource is planned again because reading it taught something new.
 const MAX_STEPS: usize = 4;
 
+/// How often a batch whose resources partly need nothing is filled up.
+const MAX_REFILLS: usize = 3;
+
+/// What a batch is going to send.
+#[derive(Default)]
+struct Request {
+    claimed: Vec<Claimed>,
+    /// Writes planned so far, by which operations are numbered: some are held or merged into before they are claimed.
+    planned: usize,
+    /// Users created in it.
+    in_batch: References,
+}
+
 impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
-    /// Works on these resources until each is settled or back in the schedule.
-    pub(super) async fn work(&self, keys: Vec<ResourceKey>) {
-        if let Err(error) = self.round(&keys).await {
+    /// Works on these resources until each is settled or back in the schedule. Where most of them fill a bulk request but
+    /// some need nothing, others that are due take their places.
+    pub(super) async fn work(&self, mut keys: Vec<ResourceKey>, draw: Draw) {
+        if let Err(error) = self.fill(&mut keys, &draw).await {
             // nothing was forgotten: what was taken is held, and comes back when the hold ends
             let _: Pace = self.stumble("a batch was interrupted", &error);
             self.postpone(&keys, Lane::Update, Duration::from_secs(1)).await;
         }
     }
 
-    async fn round(&self, keys: &[ResourceKey]) -> Result<(), StoreError> {
+    async fn fill(&self, keys: &mut Vec<ResourceKey>, draw: &Draw) -> Result<(), StoreError> {
+        let mut request = Request::default();
+        self.round(keys, &mut request).await?;
+        let fills = self.transport() == Transport::Bulk && keys.len() == draw.limit;
+        for _ in 0..MAX_REFILLS {
+            let free = draw.limit - request.claimed.len();
+            // a lone one would wait for nothing
+            if !fills || request.claimed.is_empty() || free == 0 {
+                break;
+            }
+            let (more, goes_on) = self.draw(draw, free).await?;
+            let from = keys.len();
+            keys.extend(more);
+            self.round(&keys[from..], &mut request).await?;
+            if !goes_on {
+                break;
+            }
+        }
+        self.deliver(request.claimed).await
+    }
+
+    /// Plans these resources, and claims what is to be written.
+    async fn round(&self, keys: &[ResourceKey], request: &mut Request) -> Result<(), StoreError> {
         let mut items = self.load(keys).await?;
-        let mut in_batch = References::new();
-        let mut claimed = Vec::new();
         for kind in ResourceType::ALL {
             let mut of_kind: Items = BTreeMap::new();
             items.retain(|key, item| key.kind != kind || of_kind.insert(key.clone(), item.clone()).is_some());
-            let references = self.resolve(&of_kind, &in_batch).await?;
-            let ready = self.learn(&mut of_kind, &references, claimed.len()).await?;
+            let references = self.resolve(&of_kind, &request.in_batch).await?;
+            let ready = self.learn(&mut of_kind, &references, request.planned).await?;
+            request.planned += ready.len();
             let ready = self.guarded(&mut of_kind, ready).await?;
             let begun = self.begin(of_kind, ready).await?;
-            in_batch.extend(self.created_in_batch(&begun));
-            claimed.extend(begun);
+            request.in_batch.extend(self.created_in_batch(&begun));
+            request.claimed.extend(begun);
         }
-        self.deliver(claimed).await
+        Ok(())
     }
 
     /// Loads resources, leaving out those that somebody else is writing right now.
