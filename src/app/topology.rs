@@ -14,6 +14,9 @@ use crate::store::redis::RedisStore;
 /// Under which name the relay remembers what it bound.
 const BOUND: &str = "bound";
 
+/// Exchange and routing key.
+type Binding = (String, String);
+
 /// Declares the topology, and removes bindings that the configuration no longer names.
 pub(super) async fn declare(
     broker: &BrokerOptions,
@@ -23,25 +26,27 @@ pub(super) async fn declare(
     let topology = build::topology_options(config);
     let connection = broker.connect("topology").await?;
     let declarer = Declarer::new(broker, &connection);
-    let differences = declarer.apply(&topology.objects()).await?;
-    let wanted = topology.routes();
-    let bound: (String, Vec<String>) = match store.recall(BOUND).await? {
+    let wanted: Vec<Binding> =
+        topology.routes().into_iter().map(|key| (topology.exchange.clone(), key)).collect();
+    let bound: Vec<Binding> = match store.recall(BOUND).await? {
         Some(note) => serde_json::from_str(&note).unwrap_or_default(),
-        None => Default::default(),
+        None => Vec::new(),
     };
-    let (exchange, keys) = bound;
-    let gone: Vec<String> =
-        keys.into_iter().filter(|key| exchange != topology.exchange || !wanted.contains(key)).collect();
-    if !gone.is_empty() {
-        let intake = Names::new(&topology.target).of("intake");
-        declarer.unbind(&exchange, &intake, &gone).await?;
+    let gone: Vec<&Binding> = bound.iter().filter(|binding| !wanted.contains(binding)).collect();
+    // remembered before it is bound: one that nobody remembers would stay for ever
+    let all: Vec<&Binding> = wanted.iter().chain(gone.iter().copied()).collect();
+    store.remember(BOUND, &serde_json::to_string(&all)?).await?;
+    let differences = declarer.apply(&topology.objects()).await?;
+    let intake = Names::new(&topology.target).of("intake");
+    for (exchange, key) in &gone {
+        declarer.unbind(exchange, &intake, std::slice::from_ref(key)).await?;
         tracing::info!(
             exchange,
-            bindings = gone.join(" "),
-            "bindings were removed: the configuration no longer names them"
+            binding = key,
+            "a binding was removed: the configuration no longer names it"
         );
     }
-    store.remember(BOUND, &serde_json::to_string(&(&topology.exchange, &wanted))?).await?;
+    store.remember(BOUND, &serde_json::to_string(&wanted)?).await?;
     // it is only closed for order's sake
     let _ = connection.close(200, "done".into()).await;
     Ok(differences)

@@ -96,4 +96,6 @@ pub struct Change {
     pub attempt: u32,
     /// How often it was replayed (`x-relay-replays` of a letter), where its message says so.
     pub round: Option<u32>,
+    /// `traceparent` of its message: what becomes of it carries it on.
+    pub traceparent: Option<String>,
 }

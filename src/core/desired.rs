@@ -17,9 +17,6 @@ use super::mark::Mark;
 use super::path::{Path, Selector};
 use super::revision::Revision;
 
-/// Most registers of one resource: element selectors would otherwise let it grow without bound.
-pub const MAX_REGISTERS: usize = 2_000;
-
 /// One register: the newest word on one path.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Held {

@@ -39,8 +39,9 @@ pub enum Disposition {
     Applied,
     /// It was true already: commit.
     NoOp,
-    /// Something like it exists: look up, adopt what is ours or unclaimed.
-    Exists,
+    /// Something like it exists, or a reference is unknown there: look up, adopt what is ours or unclaimed. Where that
+    /// finds nothing, it is a failure of this class.
+    Exists(Class),
     /// Changed by others: read, merge, once more at once, then the ladder.
     Conflict,
     /// The target's resource is gone: forget the id, look up.
@@ -136,7 +137,10 @@ fn classify_answer(situation: &Situation, answer: &Answer) -> Disposition {
     let versioned = situation.sent_version && situation.method != Method::Post;
     match answer.status {
         200..=299 => Disposition::Applied,
-        409 if situation.method == Method::Post => Disposition::Exists,
+        409 if situation.method == Method::Post && situation.has_references => {
+            Disposition::Exists(Class::UnresolvedReference)
+        }
+        409 if situation.method == Method::Post => Disposition::Exists(Class::Uniqueness),
         412 => Disposition::Conflict,
         409 if versioned && !scim_type.eq_ignore_ascii_case("uniqueness") => Disposition::Conflict,
         400 if versioned && scim_type.eq_ignore_ascii_case("invalidVers") => Disposition::Conflict,
@@ -282,8 +286,13 @@ mod tests {
             (single(Patch), scim(204, ""), Disposition::Applied),
             (single(Post), Outcome::Unknown(Unknown::Unreadable), Disposition::Verify),
             (bulk(single(Patch)), Outcome::Unknown(Unknown::Missing), Disposition::Verify),
-            (single(Post), scim(409, "uniqueness"), Disposition::Exists),
-            (single(Post), scim(409, ""), Disposition::Exists),
+            (single(Post), scim(409, "uniqueness"), Disposition::Exists(Class::Uniqueness)),
+            (single(Post), scim(409, ""), Disposition::Exists(Class::Uniqueness)),
+            (
+                Situation { has_references: true, ..single(Post) },
+                scim(409, ""),
+                Disposition::Exists(Class::UnresolvedReference),
+            ),
             (single(Patch), scim(412, ""), Disposition::Conflict),
             (versioned(single(Put)), scim(409, ""), Disposition::Conflict),
             (versioned(single(Patch)), scim(400, "invalidVers"), Disposition::Conflict),

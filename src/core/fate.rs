@@ -153,6 +153,7 @@ mod tests {
             first_seen: Millis(0),
             attempt: 0,
             round,
+            traceparent: None,
         }
     }
 

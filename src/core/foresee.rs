@@ -209,7 +209,7 @@ mod tests {
     fn change(origin: Origin, round: Option<u32>, delta: Delta) -> Change {
         let key = "User/e-1".parse().unwrap();
         let (event_id, first_seen, attempt) = (String::new(), Millis(0), 0);
-        Change { key, delta, origin, event_id, first_seen, attempt, round }
+        Change { key, delta, origin, event_id, first_seen, attempt, round, traceparent: None }
     }
 
     fn put(n: u64, title: &str) -> Delta {

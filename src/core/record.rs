@@ -85,6 +85,9 @@ pub struct Record {
     /// The events that are pending, the first ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub event_ids: Vec<String>,
+    /// `traceparent` of the last of them that has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -211,6 +214,9 @@ impl Record {
         if self.event_ids.len() < MAX_EVENT_IDS && !self.event_ids.contains(&change.event_id) {
             self.event_ids.push(change.event_id.clone());
         }
+        if change.traceparent.is_some() {
+            self.traceparent.clone_from(&change.traceparent);
+        }
         if matches!(self.waiting, Some(Waiting { reason: WaitReason::Base, .. })) {
             self.waiting = None;
         }
@@ -289,6 +295,7 @@ impl Record {
     pub fn settle(&mut self) {
         self.first_seen = None;
         self.event_ids.clear();
+        self.traceparent = None;
         self.trouble = None;
         self.waiting = None;
         self.one_by_one = false;

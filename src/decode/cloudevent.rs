@@ -254,21 +254,25 @@ fn body(
         return Err(Refusal::decode("no order: one of `sequence` and `time` is required"));
     };
     refuse_future(&revision, limits, now)?;
-    let delta = match verb {
-        Verb::Put => put::delta(&envelope.key, envelope.data, &revision)?,
-        Verb::Patch => patch::delta(&envelope.key, envelope.data, &revision)?,
-        Verb::Delete => {
-            Delta { lifecycle: Lifecycle { put: None, deleted: Some(revision) }, ..Delta::default() }
-        }
-        Verb::Activate => active(true, revision),
-        Verb::Deactivate => active(false, revision),
-        Verb::Intent | Verb::Verdict => Delta::default(),
-    };
+    let delta =
+        match verb {
+            Verb::Put => put::delta(&envelope.key, envelope.data, &revision)
+                .map_err(|refusal| refusal.at(&revision))?,
+            Verb::Patch => patch::delta(&envelope.key, envelope.data, &revision)
+                .map_err(|refusal| refusal.at(&revision))?,
+            Verb::Delete => {
+                Delta { lifecycle: Lifecycle { put: None, deleted: Some(revision) }, ..Delta::default() }
+            }
+            Verb::Activate => active(true, revision),
+            Verb::Deactivate => active(false, revision),
+            Verb::Intent | Verb::Verdict => Delta::default(),
+        };
     let Envelope { id, key, .. } = envelope;
     // an event that an operator replays, byte for byte, lifts marks as an intent would
     let round = input.round.filter(|round| !input.from_publishers && *round > 0);
     let origin = if round.is_some() { Origin::Replay } else { Origin::Publisher };
-    let change = Change { key, delta, origin, event_id: id, first_seen, attempt: 0, round };
+    let change =
+        Change { key, delta, origin, event_id: id, first_seen, attempt: 0, round, traceparent: None };
     Ok(Decoded::Change(Box::new(change)))
 }
 
@@ -286,5 +290,5 @@ fn refuse_future(revision: &Revision, limits: &Limits, now: Millis) -> Result<()
     let ahead = (time.as_millisecond() - now.0) / 1000;
     let detail =
         format!("ordered by `time` alone, which lies {ahead} s ahead: more than events.max_clock_skew");
-    Err(Refusal::new(Class::FutureTime, detail))
+    Err(Refusal::new(Class::FutureTime, detail).at(revision))
 }

@@ -56,6 +56,7 @@ pub(super) fn decode(envelope: Envelope, input: &Input<'_>, received: Millis) ->
         first_seen,
         attempt: input.attempt,
         round: input.round,
+        traceparent: None,
     };
     Ok(Decoded::Change(Box::new(change)))
 }

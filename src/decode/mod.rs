@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::core::change::Change;
 use crate::core::letter::Class;
 use crate::core::resource::ResourceKey;
+use crate::core::revision::Revision;
 use crate::core::schedule::Millis;
 
 /// What a delivery holds, as far as decoding needs it.
@@ -63,15 +64,21 @@ pub struct Refusal {
     pub resource: Option<ResourceKey>,
     /// The event's `id`, as far as it could be read.
     pub event_id: Option<String>,
+    /// Its place in the source's order, where only the rest is wrong.
+    pub revision: Option<Box<Revision>>,
 }
 
 impl Refusal {
     fn new(class: Class, detail: impl Into<String>) -> Self {
-        Self { class, detail: detail.into(), resource: None, event_id: None }
+        Self { class, detail: detail.into(), resource: None, event_id: None, revision: None }
     }
 
     fn decode(detail: impl Into<String>) -> Self {
         Self::new(Class::Decode, detail)
+    }
+
+    fn at(self, revision: &Revision) -> Self {
+        Self { revision: Some(Box::new(revision.clone())), ..self }
     }
 }
 

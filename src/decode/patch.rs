@@ -185,7 +185,10 @@ impl Writer<'_> {
             (Some(selector), None, _, _) if selector.attribute == "value" => {
                 self.member(selector.value.clone(), verb != Verb::Remove);
             }
-            (None, None, Verb::Remove, value) if value.as_ref().is_none_or(is_nothing) => self.all_members(),
+            // an empty list names nobody
+            (None, None, Verb::Remove, value) if value.as_ref().is_none_or(Value::is_null) => {
+                self.all_members()
+            }
             (None, None, Verb::Replace, value) => {
                 self.all_members();
                 self.members(value.as_ref(), true)?;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::flush::Backlog;
 use super::in_order::InOrder;
-use super::letters::{Letters, Reason};
+use super::letters::{Letters, traceparent};
 use super::ports::{
     Clock, Consumer, Delivery, Header, Load, Loaded, PublishError, Publisher, Reschedule, Source, Store,
     StoreError, Swap, Swapped,
@@ -212,7 +212,10 @@ impl<S: Store, P: Publisher> Intake<S, P> {
             max_clock_skew: self.settings.max_clock_skew,
         };
         let (format, said) = match decode(&input, &limits, now) {
-            Decoded::Change(change) => ("cloudevents", Said::Change(change)),
+            Decoded::Change(mut change) => {
+                change.traceparent = traceparent(message);
+                ("cloudevents", Said::Change(change))
+            }
             Decoded::Verdict(verdict) => ("cloudevents", Said::Verdict(verdict)),
             Decoded::Ignored => ("ignored", Said::Nothing),
             Decoded::Refused(refusal) => ("undecodable", Said::Refused(refusal)),
@@ -224,10 +227,9 @@ impl<S: Store, P: Publisher> Intake<S, P> {
     }
 
     async fn refuse(&self, delivery: &Delivery, refusal: Refusal) -> Result<(), PublishError> {
-        let reason = Reason::of(refusal.class, refusal.detail);
-        let resource = refusal.resource.as_ref();
-        tracing::warn!(class = %reason.class, resource = resource.map(tracing::field::display), "an event was refused");
-        self.letters.refused(&delivery.message, resource, refusal.event_id.as_deref(), &reason).await
+        let resource = refusal.resource.as_ref().map(tracing::field::display);
+        tracing::warn!(class = %refusal.class, resource, "an event was refused");
+        self.letters.refused(&delivery.message, &refusal).await
     }
 
     /// What was decided about these words is decided here too.

@@ -19,10 +19,16 @@ use crate::core::resource::ResourceKey;
 use crate::core::revision::Revision;
 use crate::core::schedule::Millis;
 use crate::core::settle;
-use crate::decode::{intent, verdict};
+use crate::decode::{Refusal, intent, verdict};
 
 /// Longest `x-relay-detail`, in bytes.
 const MAX_DETAIL: usize = 1024;
+
+/// W3C Trace Context: the same name as in HTTP.
+const TRACEPARENT: &str = "traceparent";
+
+/// Version 00 has 55 bytes; later ones may be longer.
+const MAX_TRACEPARENT: usize = 128;
 
 /// Longest wait for the index of letters: it can be rebuilt, and must not hold up what can't.
 const INDEX_TIMEOUT: Duration = Duration::from_secs(1);
@@ -48,17 +54,23 @@ impl Reason {
         Self { class, status: None, scim_type: None, detail: detail.into(), operation: None }
     }
 
-    /// Groups equal failures: class, status, scimType and the kind of operation.
+    /// Groups equal failures: class, status, scimType and the kind of operation; of what can't be decoded, our words without
+    /// what they name and count.
     pub fn fingerprint(&self) -> String {
         let operation = self.operation.as_ref().map(|(method, path)| {
             format!("{method} /{}", path.trim_start_matches('/').split('/').next().unwrap_or_default())
         });
         let text = format!(
-            "{}|{}|{}|{}",
+            "{}|{}|{}|{}{}",
             self.class,
             self.status.unwrap_or_default(),
             self.scim_type.as_deref().unwrap_or_default(),
-            operation.unwrap_or_default()
+            operation.unwrap_or_default(),
+            if matches!(self.class, Class::Decode | Class::UnsupportedPatch) {
+                without_names(&self.detail)
+            } else {
+                String::new()
+            }
         );
         hex::encode(&Sha256::digest(text)[..8])
     }
@@ -77,6 +89,12 @@ pub struct Case<'a> {
     pub round: u32,
     /// Why.
     pub reason: &'a Reason,
+}
+
+/// Our own words without what they quote and count.
+fn without_names(detail: &str) -> String {
+    let words = detail.split('`').step_by(2).flat_map(|text| text.split(|c: char| c.is_ascii_digit()));
+    words.filter(|word| !word.is_empty()).collect()
 }
 
 /// Cuts a text at a character boundary.
@@ -183,7 +201,7 @@ impl<P: Publisher> Letters<P> {
     ) -> Result<(), PublishError> {
         let now = self.clock.now();
         let (routing_key, body) = verdict::encode(key, kind, words, &self.target, now, self.ids);
-        self.enter(routing_key, body, now, round).await
+        self.enter(routing_key, body, now, round, None).await
     }
 
     /// Says again what a letter carries, by `origin`: it enters as if it came from a publisher.
@@ -193,12 +211,12 @@ impl<P: Publisher> Letters<P> {
         origin: Origin,
         round: u32,
     ) -> Result<(), PublishError> {
-        let Change { key, delta, first_seen, .. } = change;
+        let Change { key, delta, first_seen, traceparent, .. } = change;
         let now = self.clock.now();
         for (routing_key, body) in
             intent::encode(key, delta, origin, *first_seen, &self.target, now, self.ids)
         {
-            self.enter(routing_key, body, *first_seen, round).await?;
+            self.enter(routing_key, body, *first_seen, round, traceparent.as_deref()).await?;
         }
         Ok(())
     }
@@ -209,8 +227,9 @@ impl<P: Publisher> Letters<P> {
         body: Vec<u8>,
         timestamp: Millis,
         round: u32,
+        traceparent: Option<&str>,
     ) -> Result<(), PublishError> {
-        let message = Message {
+        let mut message = Message {
             exchange: self.routes.intake.clone(),
             routing_key,
             body,
@@ -220,26 +239,25 @@ impl<P: Publisher> Letters<P> {
             headers: BTreeMap::from([("x-relay-replays".to_owned(), Header::Int(round.into()))]),
             ..Message::default()
         };
+        carry_on(&mut message.headers, traceparent);
         self.publisher.publish(message).await
     }
 
     /// Dead-letters what no decoder accepts, byte for byte with its properties.
-    pub async fn refused(
-        &self,
-        original: &Message,
-        resource: Option<&ResourceKey>,
-        event_id: Option<&str>,
-        reason: &Reason,
-    ) -> Result<(), PublishError> {
+    pub async fn refused(&self, original: &Message, refusal: &Refusal) -> Result<(), PublishError> {
+        let reason = &Reason::of(refusal.class, refusal.detail.as_str());
         let now = self.clock.now();
         let mut message = original.clone();
         message.headers.retain(|name, _| !name.starts_with("x-relay-"));
         headers(&mut message.headers, reason, (now, now), 0, self.replays(original));
         origin(&mut message.headers, original);
-        if let Some(resource) = resource {
+        if let Some(resource) = &refusal.resource {
             text(&mut message.headers, "resource", &resource.to_string());
         }
-        let ids: Vec<String> = event_id.map(str::to_owned).into_iter().collect();
+        if let Some(revision) = &refusal.revision {
+            text(&mut message.headers, "revision", &revision_text(revision));
+        }
+        let ids: Vec<String> = refusal.event_id.clone().into_iter().collect();
         message.headers.insert("x-relay-event-ids".into(), Header::List(ids));
         message.exchange = self.routes.out.clone();
         message.routing_key = self.routes.dead.clone();
@@ -283,6 +301,7 @@ impl<P: Publisher> Letters<P> {
         message.headers.insert("x-relay-event-ids".into(), Header::List(record.event_ids.clone()));
         text(&mut message.headers, "exchange", &self.routes.intake);
         text(&mut message.headers, "routing-key", routing_key);
+        carry_on(&mut message.headers, record.traceparent.as_deref());
         message
     }
 }
@@ -314,6 +333,18 @@ fn headers(
     if let Some((method, path)) = &reason.operation {
         text(headers, "operation", &format!("{method} {path}"));
     }
+}
+
+/// `traceparent` of a message, which W3C keeps short.
+pub(super) fn traceparent(message: &Message) -> Option<String> {
+    match message.headers.get(TRACEPARENT) {
+        Some(Header::Text(text)) if text.len() <= MAX_TRACEPARENT => Some(text.clone()),
+        _ => None,
+    }
+}
+
+fn carry_on(headers: &mut BTreeMap<String, Header>, traceparent: Option<&str>) {
+    headers.extend(traceparent.map(|text| (TRACEPARENT.to_owned(), Header::Text(text.to_owned()))));
 }
 
 fn origin(headers: &mut BTreeMap<String, Header>, original: &Message) {

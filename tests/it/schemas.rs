@@ -14,7 +14,7 @@ use scim_relay::core::record::{Record, Trouble};
 use scim_relay::core::resource::ResourceKey;
 use scim_relay::core::revision::{EventHash, Revision, Sequence};
 use scim_relay::core::schedule::Millis;
-use scim_relay::decode::{Decoded, Input, Limits, decode};
+use scim_relay::decode::{Decoded, Input, Limits, Refusal, decode};
 use scim_relay::pipeline::letters::{Case, Letters, Reason};
 use scim_relay::pipeline::ports::{Clock, Header, Message, PublishError, Publisher};
 use scim_relay::sample::{Size, generate};
@@ -255,8 +255,10 @@ async fn letters() -> Vec<Message> {
     letters.dead(&case).await.unwrap();
     let original =
         Message { exchange: "directory.events".into(), body: b"\xff".to_vec(), ..Message::default() };
-    let refused = Reason::of(Class::Decode, "the body is not UTF-8 from byte 0 on");
-    letters.refused(&original, None, None, &refused).await.unwrap();
+    let detail = "the body is not UTF-8 from byte 0 on".into();
+    let (resource, event_id, revision) = (None, None, None);
+    let refused = Refusal { class: Class::Decode, detail, resource, event_id, revision };
+    letters.refused(&original, &refused).await.unwrap();
     std::mem::take(&mut *outbox.0.lock().unwrap())
 }
 

@@ -27,7 +27,7 @@ pub(super) enum Change {
     /// Nobody knows.
     Unknown { late: bool, wait: Duration },
     /// Something like it exists.
-    Exists,
+    Exists(Class),
     /// Changed by others, for the first time.
     Conflict,
     /// The id is gone.
@@ -131,11 +131,11 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 self.unknown(&mut record, ready, *late, now);
                 wait = *asked;
             }
-            Change::Exists => {
+            Change::Exists(class) => {
                 record.claim = None;
                 record.verify = true;
                 record.maybe_ours.clear();
-                self.remember(&mut record, Class::Uniqueness, now);
+                self.remember(&mut record, *class, now);
             }
             Change::Conflict => drop(settle::conflicted(&mut record, now)),
             Change::Gone => {

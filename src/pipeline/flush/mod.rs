@@ -45,6 +45,9 @@ const IDLE_POLL: Duration = Duration::from_millis(200);
 /// How often a replica says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// A batch that is not full waits at most so many times `linger` for each request in flight, or until none is.
+const PATIENCE: u32 = 8;
+
 /// Most operations of a batch that goes out as single requests: several batches are in flight at once.
 const SINGLES: usize = 32;
 
@@ -245,7 +248,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let pending: u64 = PATIENT.iter().filter_map(|lane| backlog.pending.get(lane)).sum();
         let oldest = PATIENT.iter().filter_map(|lane| backlog.oldest.get(lane)).min();
         let held = u64::try_from(self.learnt().in_flight.len()).unwrap_or(u64::MAX);
-        let patience = self.settings.linger * 2u32.pow(u32::try_from(in_flight.min(6)).unwrap_or(6));
+        let patience = self.settings.linger * PATIENCE * u32::try_from(in_flight).unwrap_or(u32::MAX);
         let full = pending.saturating_sub(held) >= u64::try_from(limit).unwrap_or(u64::MAX);
         Ok(full || oldest.is_some_and(|at| now.since(*at) >= patience))
     }

@@ -15,7 +15,7 @@ pub(super) fn count(operation: &Operation, disposition: &Disposition) {
     let outcome = match disposition {
         Disposition::Applied => "applied",
         Disposition::NoOp => "superseded",
-        Disposition::Exists | Disposition::Conflict | Disposition::Gone | Disposition::MissingMember => {
+        Disposition::Exists(_) | Disposition::Conflict | Disposition::Gone | Disposition::MissingMember => {
             "conflict"
         }
         Disposition::Verify => "unknown",

@@ -109,8 +109,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 };
                 Change::Applied { answer, ids: ids.clone() }
             }
-            Disposition::Exists if !is_known(&claim.item.record, Class::Uniqueness) => Change::Exists,
-            Disposition::Exists => self.fail(claim, Class::Uniqueness, true, outcome).await.unwrap_or(again),
+            Disposition::Exists(class) if !is_known(&claim.item.record, class) => Change::Exists(class),
+            Disposition::Exists(class) => self.fail(claim, class, true, outcome).await.unwrap_or(again),
             Disposition::Conflict if !is_known(&claim.item.record, Class::Conflict) => Change::Conflict,
             Disposition::Conflict => self.fail(claim, Class::Conflict, true, outcome).await.unwrap_or(again),
             Disposition::Gone => Change::Gone,
