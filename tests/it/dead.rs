@@ -127,7 +127,7 @@ async fn a_dead_create_does_not_resurrect_who_was_deleted_meanwhile() {
     sandbox.set_faults(json!({})).await;
     assert_eq!(verdicts(&relay), ["superseded"]);
     replayed(&relay, &["--all"]);
-    relay.settled(4).await;
+    relay.settled(3).await;
     assert!(sandbox.user_names().await.is_empty());
 }
 

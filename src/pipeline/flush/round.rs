@@ -72,8 +72,9 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     async fn round(&self, keys: &[ResourceKey], request: &mut Request) -> Result<(), StoreError> {
         let mut items = self.load(keys).await?;
         for kind in ResourceType::ALL {
-            let mut of_kind: Items = BTreeMap::new();
-            items.retain(|key, item| key.kind != kind || of_kind.insert(key.clone(), item.clone()).is_some());
+            let (mut of_kind, others): (Items, Items) =
+                items.into_iter().partition(|(key, _)| key.kind == kind);
+            items = others;
             let references = self.resolve(&of_kind, &request.in_batch).await?;
             let ready = self.learn(&mut of_kind, &references, request.planned).await?;
             request.planned += ready.len();

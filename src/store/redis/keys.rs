@@ -43,15 +43,21 @@ impl Keys {
         format!("{}:{{{}:b{bucket:02}}}:{rest}", self.prefix, self.target)
     }
 
+    /// Where a resource lives.
+    pub(super) fn home(&self, key: &ResourceKey) -> Home<'_> {
+        let name = key.to_string();
+        Home { keys: self, bucket: bucket_of(&name), name }
+    }
+
     /// The key of one part of a resource.
     pub(super) fn part(&self, key: &ResourceKey, part: Part) -> String {
-        let name = key.to_string();
-        self.in_bucket(bucket_of(&name), &format!("{}:{name}", part.name()))
+        self.home(key).part(part)
     }
 
     /// The schedule of one lane in a bucket.
     pub(super) fn lane(&self, bucket: u8, lane: Lane) -> String {
-        self.in_bucket(bucket, &format!("due:{}", lane.name()))
+        let Keys { prefix, target } = self;
+        format!("{prefix}:{{{target}:b{bucket:02}}}:due:{}", lane.name())
     }
 
     /// The schedule of every lane in a bucket, in the lanes' order.
@@ -123,5 +129,27 @@ impl Keys {
     /// The hash tag of a key.
     pub(super) fn tag(key: &str) -> &str {
         key.split(['{', '}']).nth(1).unwrap_or_default()
+    }
+}
+
+/// Where one resource lives: its bucket is found once for all its keys.
+pub(super) struct Home<'a> {
+    keys: &'a Keys,
+    pub(super) bucket: u8,
+    /// What the resource is called.
+    pub(super) name: String,
+}
+
+impl Home<'_> {
+    /// The key of one part.
+    pub(super) fn part(&self, part: Part) -> String {
+        let Keys { prefix, target } = self.keys;
+        format!("{prefix}:{{{target}:b{:02}}}:{}:{}", self.bucket, part.name(), self.name)
+    }
+
+    /// Parts, then the schedule of every lane of its bucket.
+    pub(super) fn with_lanes(&self, parts: &[Part]) -> Vec<String> {
+        let parts = parts.iter().map(|part| self.part(*part));
+        parts.chain(self.keys.lanes(self.bucket)).collect()
     }
 }

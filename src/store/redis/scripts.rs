@@ -10,7 +10,12 @@ use crate::core::resource::ResourceKey;
 use crate::core::resource::TargetId;
 use crate::core::schedule::{Due, Lane};
 use crate::pipeline::ports::{Reschedule, Swap};
-use crate::store::bucket::bucket_of;
+
+/// Room for a command's name and numbers.
+const OVERHEAD: usize = 16;
+
+/// Records are mostly smaller.
+const RECORD_BYTES: usize = 2_048;
 
 /// A script, by its text or by what the server remembers it by.
 pub(super) struct Script {
@@ -93,21 +98,21 @@ pub(super) struct Call {
 impl Call {
     /// The command, with the key that says where it belongs.
     pub(super) fn command(&self, script: &Script, by: By) -> (String, Cmd) {
-        let mut command = match by {
-            By::Hash => redis::cmd("EVALSHA"),
-            By::Text => redis::cmd("EVAL"),
+        let (verb, named) = match by {
+            By::Hash => ("EVALSHA", script.hash.as_str()),
+            By::Text => ("EVAL", script.text),
         };
-        match by {
-            By::Hash => command.arg(&script.hash),
-            By::Text => command.arg(script.text),
-        };
+        let size =
+            self.keys.iter().chain(&self.args).map(String::len).sum::<usize>() + named.len() + OVERHEAD;
+        let mut command = Cmd::with_capacity(self.keys.len() + self.args.len() + 3, size);
+        command.arg(verb).arg(named);
         command.arg(self.keys.len()).arg(&self.keys).arg(&self.args);
         (self.keys[0].clone(), command)
     }
 
     /// `swap.lua`.
     pub(super) fn swap(keys: &Keys, swap: &Swap, tokens: &Tokens) -> Result<Self, serde_json::Error> {
-        let name = swap.key.to_string();
+        let home = keys.home(&swap.key);
         let parts = [Part::Record, Part::Members, Part::DirtyMembers, Part::Dependents];
         let (lane, at) = match (swap.reschedule, swap.record.due) {
             (Reschedule::Keep, _) => (0, 0),
@@ -115,12 +120,17 @@ impl Call {
             (Reschedule::AsRecord, Some(due)) => (number(due.lane), due.at.0),
         };
         let id = swap.record.id.as_ref().map_or("", TargetId::as_str);
+        let mut record = Vec::with_capacity(RECORD_BYTES);
+        serde_json::to_writer(&mut record, &swap.record)?;
+        let record = String::from_utf8(record).map_err(serde::ser::Error::custom)?;
+        let mut all = home.with_lanes(&parts);
+        all.push(keys.active(home.bucket, swap.key.kind));
         let mut args = vec![
             swap.expected.0.to_string(),
             tokens.next(),
-            serde_json::to_string(&swap.record)?,
+            record,
             id.to_owned(),
-            name,
+            home.name,
             lane.to_string(),
             at.to_string(),
             u8::from(swap.record.is_active()).to_string(),
@@ -129,38 +139,32 @@ impl Call {
             args.push(value.clone());
             args.push(entry.as_ref().map(written).transpose()?.unwrap_or_default());
         }
-        let mut all = with_lanes(keys, &swap.key, &parts);
-        all.push(keys.active(bucket_of(&swap.key.to_string()), swap.key.kind));
         Ok(Self { keys: all, args })
     }
 
     /// `forget.lua`.
     pub(super) fn forget(keys: &Keys, key: &ResourceKey) -> Self {
         let parts = [Part::Record, Part::Members, Part::DirtyMembers, Part::Dependents];
-        let bucket = bucket_of(&key.to_string());
-        let mut all = with_lanes(keys, key, &parts);
-        all.extend([keys.active(bucket, key.kind), keys.all(bucket)]);
-        Self { keys: all, args: vec![key.to_string()] }
+        let home = keys.home(key);
+        let mut all = home.with_lanes(&parts);
+        all.extend([keys.active(home.bucket, key.kind), keys.all(home.bucket)]);
+        Self { keys: all, args: vec![home.name] }
     }
 
     /// `touch.lua`.
     pub(super) fn touch(keys: &Keys, key: &ResourceKey, due: Due, member: Option<&str>) -> Self {
         let parts = [Part::Record, Part::Members, Part::DirtyMembers];
+        let home = keys.home(key);
+        let all = home.with_lanes(&parts);
         let args = vec![
-            key.to_string(),
+            home.name,
             number(due.lane).to_string(),
             due.at.0.to_string(),
             u8::from(member.is_some()).to_string(),
             member.unwrap_or_default().to_owned(),
         ];
-        Self { keys: with_lanes(keys, key, &parts), args }
+        Self { keys: all, args }
     }
-}
-
-/// Parts of a resource, then the schedule of every lane of its bucket.
-fn with_lanes(keys: &Keys, key: &ResourceKey, parts: &[Part]) -> Vec<String> {
-    let parts = parts.iter().map(|part| keys.part(key, *part));
-    parts.chain(keys.lanes(bucket_of(&key.to_string()))).collect()
 }
 
 /// A lane's place among the KEYS of scripts.

@@ -158,13 +158,16 @@ impl Relay {
         Some(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
-    /// Waits until so many events were received and nothing is pending.
+    /// Waits until so many events were merged, refused or ignored, and nothing is pending.
     pub async fn settled(&self, events: usize) {
         let late = Instant::now() + PATIENCE - Duration::from_secs(5);
-        eventually("all events are received and nothing is pending", async || {
-            let received = self.metric("scim_relay_events_received_total", "").await?;
+        eventually("all events are merged and nothing is pending", async || {
+            let mut done = self.metric("scim_relay_events_merged_total", "").await?;
+            for format in ["ignored", "undecodable"] {
+                done += self.metric("scim_relay_events_received_total", &format!("{format:?}")).await?;
+            }
             let pending = self.metric("scim_relay_resources_pending", "").await?;
-            let settled = received >= events as f64 && pending == 0.0;
+            let settled = done >= events as f64 && pending == 0.0;
             if !settled && Instant::now() > late {
                 panic!("not settled:\n{}", self.progress().await);
             }
