@@ -13,6 +13,7 @@ mod restraint;
 mod round;
 mod send;
 mod settle;
+mod start;
 mod unsent;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::conditions::Tiding;
 use self::in_flight::{Batch, InFlight};
+use self::start::Started;
 use super::letters::Letters;
 use super::ports::{Capabilities, Clock, Publisher, Store, StoreError, Target};
 use super::settings::{LEASE, Mode, Settings};
@@ -45,8 +47,8 @@ const IDLE_POLL: Duration = Duration::from_millis(200);
 /// How often a replica says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// A batch that is not full waits at most so many times `linger` for each request in flight, or until none is.
-const PATIENCE: u32 = 8;
+/// How often a batch that waits for company looks whether it is full.
+const COMPANY_POLL: Duration = Duration::from_millis(20);
 
 /// Most operations of a batch that goes out as single requests: several batches are in flight at once.
 const SINGLES: usize = 32;
@@ -89,6 +91,8 @@ struct Learnt {
     absent: BTreeMap<String, Millis>,
     /// Resources that this process is working on.
     in_flight: InFlight,
+    /// When the last batch of the patient lanes was started, and of how many resources.
+    last_batch: Option<(Millis, usize)>,
     /// When the guard was last said to have tripped.
     tripped: BTreeMap<ResourceType, Millis>,
 }
@@ -172,8 +176,9 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             self.start(&[Lane::Deprovision], urgent, limit, batches).await,
             self.start(&PATIENT, permits, limit, batches).await,
         ];
-        match started.into_iter().collect::<Result<Vec<bool>, StoreError>>() {
-            Ok(started) if started.contains(&true) => Pace::Again,
+        match started.into_iter().collect::<Result<Vec<Started>, StoreError>>() {
+            Ok(started) if started.contains(&Started::Batch) => Pace::Again,
+            Ok(started) if started.contains(&Started::Waiting) => Pace::Sleep(COMPANY_POLL),
             Ok(_) => self.until_due().await,
             Err(error) => self.stumble("nothing could be taken from the schedule", &error),
         }
@@ -182,75 +187,6 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     fn stumble(&self, what: &str, error: &StoreError) -> Pace {
         tracing::warn!(%error, "{what}");
         Pace::Sleep(Duration::from_secs(1))
-    }
-
-    /// Takes what is due in these lanes and sets a batch off, if a request may be started.
-    async fn start(
-        self: &Arc<Self>,
-        lanes: &[Lane],
-        permits: &Arc<Semaphore>,
-        limit: usize,
-        batches: &mut JoinSet<()>,
-    ) -> Result<bool, StoreError> {
-        let lanes = &self.open_lanes(lanes);
-        if lanes.is_empty() || (self.is_ramping() && !batches.is_empty()) {
-            return Ok(false);
-        }
-        let Ok(permit) = permits.clone().try_acquire_owned() else { return Ok(false) };
-        let now = self.clock.now();
-        let patient = lanes.as_slice() != [Lane::Deprovision];
-        let due = match patient && self.backlog.get() {
-            true => {
-                Millis(now.0.saturating_sub(i64::try_from(self.settings.catch_up.as_millis()).unwrap_or(0)))
-            }
-            false => now,
-        };
-        if patient && !self.worth_sending(permits, limit, now).await? {
-            return Ok(false);
-        }
-        let hold = LEASE + Duration::from_millis(u64::try_from(now.0 - due.0).unwrap_or(0));
-        let batch = self.learnt().in_flight.open();
-        let draw = Draw { lanes: lanes.clone(), due, hold, limit, batch };
-        let (keys, _) = self.draw(&draw, limit).await?;
-        if keys.is_empty() {
-            return Ok(false);
-        }
-        let flush = self.clone();
-        batches.spawn(async move {
-            flush.work(keys, draw).await;
-            flush.release_batch(batch).await;
-            drop(permit);
-            flush.wake.notify_one();
-        });
-        Ok(true)
-    }
-
-    /// Takes up what is due, at most so many. True if there may be more.
-    async fn draw(&self, draw: &Draw, limit: usize) -> Result<(Vec<ResourceKey>, bool), StoreError> {
-        let taken = self.store.take_due(&draw.lanes, draw.due, draw.hold, limit).await?;
-        let more = taken.len() == limit;
-        let keys = taken.into_iter().map(|(_, key)| key);
-        Ok((self.learnt().in_flight.engage(draw.batch, keys), more))
-    }
-
-    /// While requests are in flight a batch that is not full waits for company, longer the more there are.
-    async fn worth_sending(
-        &self,
-        permits: &Semaphore,
-        limit: usize,
-        now: Millis,
-    ) -> Result<bool, StoreError> {
-        let in_flight = self.settings.concurrency - 1 - permits.available_permits();
-        if in_flight == 0 || limit <= 1 {
-            return Ok(true);
-        }
-        let backlog = self.store.backlog().await?;
-        let pending: u64 = PATIENT.iter().filter_map(|lane| backlog.pending.get(lane)).sum();
-        let oldest = PATIENT.iter().filter_map(|lane| backlog.oldest.get(lane)).min();
-        let held = u64::try_from(self.learnt().in_flight.len()).unwrap_or(u64::MAX);
-        let patience = self.settings.linger * PATIENCE * u32::try_from(in_flight).unwrap_or(u32::MAX);
-        let full = pending.saturating_sub(held) >= u64::try_from(limit).unwrap_or(u64::MAX);
-        Ok(full || oldest.is_some_and(|at| now.since(*at) >= patience))
     }
 
     /// Lets go of a resource that is settled: the rest of its batch may take long.
@@ -402,15 +338,6 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
 )]
 fn now() -> Instant {
     Instant::now()
-}
-
-/// What the resources of a batch are taken from.
-struct Draw {
-    lanes: Vec<Lane>,
-    due: Millis,
-    hold: Duration,
-    limit: usize,
-    batch: Batch,
 }
 
 /// When to look again.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::batch::{Claimed, Item, Items, Next, Ready};
-use super::{Draw, Flush, Pace};
+use super::start::Draw;
+use super::{Flush, Pace};
 use crate::core::desired::Presence;
 use crate::core::gap::{Reference, References};
 use crate::core::plan::Purpose;
