@@ -399,17 +399,17 @@ mod tests {
 
     use super::*;
     use crate::core::mark::Stage;
-    use crate::core::revision::{EventHash, Sequence};
+    use crate::core::revision::{EventHash, Place, Sequence};
 
     const DEAD: Mark = Mark::new(0, Stage::Dead);
 
     fn rev(n: u64) -> Revision {
-        Revision {
+        Revision::new(Place {
             sequence: Sequence::new(n.to_string()),
             time: None,
             id: "e".into(),
             hash: EventHash::new([0; 32]),
-        }
+        })
     }
 
     fn set(path: &str, value: Value, n: u64) -> Register {

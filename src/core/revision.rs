@@ -1,6 +1,7 @@
 //! A change's place in the source's order (contract s2.1): (class, sequence, time, id, hash), compared left to right.
 
 use std::cmp::Ordering;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -93,10 +94,29 @@ impl From<EventHash> for String {
     }
 }
 
-/// The place of a change in the source's order. Field order is comparison order: `None` is lowest. Copies share their texts:
-/// each register of an event has one.
+/// The place of a change in the source's order. Copies share it: each register of an event has one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Revision {
+#[serde(transparent)]
+pub struct Revision(Arc<Place>);
+
+impl Revision {
+    /// A change's place.
+    pub fn new(place: Place) -> Self {
+        Self(Arc::new(place))
+    }
+}
+
+impl Deref for Revision {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.0
+    }
+}
+
+/// What a revision is made of. Field order is comparison order: `None` is lowest.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
     /// The source's counter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<Sequence>,
@@ -114,12 +134,12 @@ mod tests {
     use super::*;
 
     fn at(sequence: &str, time: Option<i64>, id: &str, hash: u8) -> Revision {
-        Revision {
+        Revision::new(Place {
             sequence: Sequence::new(sequence),
             time: time.map(|s| Timestamp::from_second(s).unwrap()),
             id: id.into(),
             hash: EventHash::new([hash; 32]),
-        }
+        })
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::core::change::{Change, Delta, Lifecycle, Origin, Register};
 use crate::core::letter::Class;
 use crate::core::path::Path;
 use crate::core::resource::{ExternalId, MAX_NAME_BYTES, ResourceKey, ResourceType};
-use crate::core::revision::{EventHash, Revision, Sequence};
+use crate::core::revision::{EventHash, Place, Revision, Sequence};
 use crate::core::schedule::Millis;
 
 /// Longest `sequence`, in bytes. Far beyond any counter; but every member of a group is stored with its revision, so one
@@ -188,11 +188,8 @@ fn envelope(event: &mut Map<String, Value>, resource: ResourceType) -> Result<En
     let (id, key) = name(event, resource)?;
     let sequence = sequence(event.get("sequence"))?;
     let time = time(event.get("time"))?;
-    let revision = (sequence.is_some() || time.is_some()).then(|| Revision {
-        sequence,
-        time,
-        id: id.as_str().into(),
-        hash: EventHash::new(sha256(event)),
+    let revision = (sequence.is_some() || time.is_some()).then(|| {
+        Revision::new(Place { sequence, time, id: id.as_str().into(), hash: EventHash::new(sha256(event)) })
     });
     let data = data(event)?;
     Ok(Envelope { id, key, revision, data })

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::core::change::{Delta, MemberRegister, Origin, Register};
-use crate::core::revision::{EventHash, Revision, Sequence};
+use crate::core::revision::{EventHash, Place, Revision, Sequence};
 
 const NOW: Millis = Millis(1_800_000_000_000);
 const LIMITS: Limits = Limits { max_event_bytes: 100_000, max_clock_skew: Duration::from_secs(600) };
@@ -330,11 +330,13 @@ fn a_refusal_says_whose_as_far_as_it_could_be_read() {
 
 #[test]
 fn a_large_intent_becomes_several_that_keep_the_limits_and_say_the_same() {
-    let revision = |n: usize| Revision {
-        sequence: Sequence::new("9".repeat(300)),
-        time: None,
-        id: format!("id-{n}").into(),
-        hash: EventHash::new([7; 32]),
+    let revision = |n: usize| {
+        Revision::new(Place {
+            sequence: Sequence::new("9".repeat(300)),
+            time: None,
+            id: format!("id-{n}").into(),
+            hash: EventHash::new([7; 32]),
+        })
     };
     let member = |n| MemberRegister { value: format!("m-{n}"), present: true, revision: revision(n) };
     let attribute = |n| Register {

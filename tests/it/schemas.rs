@@ -12,7 +12,7 @@ use scim_relay::core::letter::Class;
 use scim_relay::core::operation::Method;
 use scim_relay::core::record::{Record, Trouble};
 use scim_relay::core::resource::ResourceKey;
-use scim_relay::core::revision::{EventHash, Revision, Sequence};
+use scim_relay::core::revision::{EventHash, Place, Revision, Sequence};
 use scim_relay::core::schedule::Millis;
 use scim_relay::decode::{Decoded, Input, Limits, Refusal, decode};
 use scim_relay::pipeline::letters::{Case, Letters, Reason};
@@ -188,12 +188,12 @@ fn what_the_decoder_refuses_does_not_fit() {
 
 /// A place in an order, with all that a revision can have.
 fn revision(sequence: &str) -> Revision {
-    Revision {
+    Revision::new(Place {
         sequence: Sequence::new(sequence),
         time: Some("2026-11-21T09:30:00.123Z".parse().unwrap()),
         id: "e1".into(),
         hash: EventHash::new([7; 32]),
-    }
+    })
 }
 
 /// Attributes, members and floors.

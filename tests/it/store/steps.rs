@@ -10,7 +10,7 @@ use proptest::sample::select;
 use scim_relay::core::mark::{Mark, Stage};
 use scim_relay::core::record::{MemberEntry, Record};
 use scim_relay::core::resource::{ResourceKey, ResourceType, TargetId};
-use scim_relay::core::revision::{EventHash, Revision, Sequence};
+use scim_relay::core::revision::{EventHash, Place, Revision, Sequence};
 use scim_relay::core::schedule::{Due, Lane, Millis};
 use scim_relay::pipeline::ports::{Load, Reschedule, Store, StoreError, Swap, Version};
 
@@ -210,12 +210,12 @@ fn record() -> impl Strategy<Value = Record> {
 
 /// One of many, in the order of their numbers.
 pub fn revision(n: u32) -> Revision {
-    Revision {
+    Revision::new(Place {
         sequence: Sequence::new(n.to_string()),
         time: None,
         id: format!("id{n}").into(),
         hash: EventHash::new([7; 32]),
-    }
+    })
 }
 
 /// Entries in every state that a store has to tell apart.
