@@ -9,6 +9,7 @@ mod contract_letters;
 mod contract_run;
 mod contract_topology;
 mod dead;
+mod dead_classes;
 mod dead_queue;
 mod guard;
 mod readme;
