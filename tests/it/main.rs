@@ -10,6 +10,7 @@ mod contract_run;
 mod contract_topology;
 mod dead;
 mod dead_classes;
+mod dead_order;
 mod dead_queue;
 mod guard;
 mod readme;
