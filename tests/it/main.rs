@@ -13,6 +13,7 @@ mod dead_classes;
 mod dead_order;
 mod dead_queue;
 mod guard;
+mod ladder;
 mod readme;
 mod relay;
 mod sandbox;
