@@ -16,6 +16,7 @@ mod guard;
 mod ladder;
 mod readme;
 mod relay;
+mod replicas;
 mod sandbox;
 mod sandbox_bulk;
 mod sandbox_faults;
