@@ -4,13 +4,19 @@ use serde_json::{Value, json};
 
 use crate::support::dead::{dead, letters, letters_of};
 use crate::support::relay::{Relay, eventually};
-use crate::support::sandbox::Sandbox;
+use crate::support::sandbox::{Sandbox, patch};
 
 fn event(sequence: u64, kind: &str, data: Value) -> Value {
     json!({
         "specversion": "1.0", "id": format!("id-{sequence}"), "source": "/hr", "type": format!("directory.user.{kind}"),
         "subject": "e-1", "sequence": sequence.to_string(), "data": data,
     })
+}
+
+/// A patch of one of Ana's telephone numbers.
+fn phone(sequence: u64, kind: &str, number: Value) -> Value {
+    let data = patch("add", "phoneNumbers", json!([{"type": kind, "value": number}]));
+    event(sequence, "patch", data)
 }
 
 /// Ana with this telephone number.
@@ -61,4 +67,24 @@ async fn a_refused_telephone_number_blocks_no_deactivation_and_lets_nothing_olde
     assert_eq!(said.documents()[0]["superseded"], 1, "{said:?}");
     assert_eq!(ana(&sandbox).await, (json!(false), json!("+49 30 3")));
     assert!(letters(&relay).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_refused_telephone_number_leaves_the_one_that_is_there() {
+    let sandbox = Sandbox::with_faults(json!({})).await;
+    let relay = Relay::start(&sandbox.running.base_url().parse().unwrap(), None, "");
+    relay.ready().await;
+    let put = event(10, "put", json!({"userName": "ana@example.com"}));
+    relay.publish(&[put, phone(20, "work", json!("+49 30 1"))]);
+    becomes(&sandbox, true, json!("+49 30 1")).await;
+    relay.publish(&[phone(30, "work", json!(4930))]);
+    letters_of(&relay, 1).await;
+    relay.publish(&[phone(40, "home", json!("+49 40 1")), event(50, "deactivate", Value::Null)]);
+    eventually("what is newer arrives", async || {
+        let ana = sandbox.admin("GET", "state", None).await.body["Users"][0].clone();
+        let home = ana["phoneNumbers"].as_array()?.iter().any(|number| number["value"] == "+49 40 1");
+        (home && ana["active"] == false).then_some(())
+    })
+    .await;
+    assert_eq!(ana(&sandbox).await, (json!(false), json!("+49 30 1")));
 }
