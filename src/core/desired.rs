@@ -219,9 +219,10 @@ impl Desired {
         }
     }
 
-    /// True where the word on this path is dead or held.
+    /// True where the word on this path, or on an element of this list, is dead or held.
     pub fn is_withheld(&self, path: &Path) -> bool {
-        self.registers.get(path).is_some_and(|held| !held.mark.is_wanted())
+        let element = |at: &Path| at.selector.is_some() && at.root() == *path;
+        self.registers.iter().any(|(at, held)| !held.mark.is_wanted() && (at == path || element(at)))
     }
 
     /// The wanted attributes, `active` and `members` apart. What is dead is not wanted, and not unwanted either.
@@ -306,13 +307,15 @@ fn raise(floor: &mut Option<Floor>, revision: &Revision, again: &dyn Fn(Mark) ->
 fn wanted(mut held: Vec<(&Path, &Held)>, based: bool) -> Option<Wanted> {
     held.sort_by(|a, b| (&a.1.revision, b.0.is_root(), a.0).cmp(&(&b.1.revision, a.0.is_root(), b.0)));
     let whole = held.iter().find(|(path, _)| path.is_root()).map(|(_, held)| *held);
+    // what the target has of a dead element stays, and only the target knows it
+    let dead = held.iter().any(|(path, held)| path.selector.is_some() && !held.mark.is_wanted());
     let parts = held.iter().filter(|(path, held)| !path.is_root() && held.mark.is_wanted());
     let parts: Vec<(Path, Option<Value>)> =
         parts.map(|(path, held)| ((*path).clone(), held.value.clone())).collect();
     match whole {
         Some(whole) if whole.mark.is_wanted() => Some(Wanted::Whole(fold(whole.value.clone(), &parts))),
         // elements of a list that the `put` does not have; sub-attributes stand for themselves
-        None if based && parts.iter().any(|(path, _)| path.selector.is_some()) => {
+        None if based && !dead && parts.iter().any(|(path, _)| path.selector.is_some()) => {
             Some(Wanted::Whole(fold(None, &parts)))
         }
         _ if parts.is_empty() => None,
@@ -530,6 +533,21 @@ mod tests {
         assert_eq!(whole(&desired, "title"), None);
         desired.merge(&put(5, vec![set("title", json!("bad"), 5)]), Origin::Replay, None);
         assert_eq!(whole(&desired, "title"), Some(Wanted::Whole(Some(json!("bad")))));
+    }
+
+    #[test]
+    fn a_dead_element_of_a_list_stays_as_it_is_at_the_target() {
+        let element = |n| set("emails[type eq \"work\"]", json!({"type": "work", "value": n}), n);
+        let mut desired = merged(&[put(1, vec![]), patch(vec![element(2)])]);
+        let words = Words { attributes: vec![(element(2).path, rev(2))], ..Words::default() };
+        desired.mark(&words, DEAD);
+        assert_eq!(whole(&desired, "emails"), None);
+        assert!(desired.is_withheld(&"emails".parse().unwrap()));
+        let home = set("emails[type eq \"home\"]", json!({"type": "home", "value": "h"}), 3);
+        desired.merge(&patch(vec![home.clone()]), Origin::Publisher, None);
+        assert_eq!(whole(&desired, "emails"), Some(Wanted::Parts(vec![(home.path, home.value)])));
+        desired.merge(&put(4, vec![]), Origin::Publisher, None);
+        assert!(!desired.is_withheld(&"emails".parse().unwrap()));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::desk::{Chosen, Desk, Place, broker_failed};
 use super::index::refresh;
 use super::lock::Lock;
-use super::reading::{Said, read};
+use super::reading::{Said, name_resource, read};
 use crate::app::{Failure, build, failed};
 use crate::broker::scan::{Found, Pass};
 use crate::cli::{Exit, Look};
@@ -82,11 +82,14 @@ impl Desk {
         let mut pass = Pass::begin(&self.broker, &self.queue(place)).await.map_err(broker_failed)?;
         let (mut letters, mut left) = (Vec::new(), chosen.ids.len());
         loop {
-            let found = match left {
+            let mut found = match left {
                 0 => None,
                 _ => pass.next().await.map_err(broker_failed)?,
             };
             let done = found.is_none();
+            if let Some(found) = &mut found {
+                name_resource(found, &self.settings, self.now());
+            }
             letters.extend(found.filter(|found| chosen.ids.contains(&found.head.id)).inspect(|_| left -= 1));
             if letters.len() >= CHUNK || (done && !letters.is_empty()) {
                 for (found, foreseen) in letters.iter().zip(self.foresee(&letters, &rules).await?) {

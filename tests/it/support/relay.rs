@@ -78,6 +78,21 @@ impl Relay {
         Self { target, exchange, files, overrides: Vec::new(), child: None, http }
     }
 
+    /// Another process with the same configuration, not started.
+    pub fn replica(&self) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        std::fs::copy(self.files.path().join("relay.toml"), files.path().join("relay.toml")).unwrap();
+        let (target, exchange) = (self.target.clone(), self.exchange.clone());
+        Self {
+            target,
+            exchange,
+            files,
+            overrides: self.overrides.clone(),
+            child: None,
+            http: reqwest_client(),
+        }
+    }
+
     /// With this variable in its environment from now on: `SCIM_RELAY__SECTION__KEY`, for one.
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.overrides.retain(|(held, _)| held != name);
