@@ -12,6 +12,7 @@ mod guard;
 mod letters;
 mod model;
 mod outage;
+mod poison;
 mod properties;
 mod replica;
 mod scenario;
