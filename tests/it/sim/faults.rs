@@ -90,6 +90,8 @@ pub enum Outage {
     Refused,
     /// 500, 502, 503, or no answer at all.
     Failing,
+    /// The same, to writes; all else is answered.
+    Writes,
 }
 
 /// What a poison operation does to the request that it is in.

@@ -5,13 +5,17 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use scim_relay::core::health::FAILING_RESOURCES;
 use scim_relay::core::resource::ResourceType;
+use scim_relay::core::retry::Ladder;
 use scim_relay::core::schedule::Millis;
 use scim_relay::pipeline::ports::{Load, Place, Store, Switch};
 use scim_relay::pipeline::settings::{Mode, Settings};
 
+use super::broker::routes;
 use super::events::{DEPARTMENT, Event, Part, Said, group, user};
 use super::faults::Outage;
+use super::letters::homes;
 use super::traffic::{Kind, Traffic};
 use super::world::{World, profile, run, settings};
 
@@ -292,5 +296,36 @@ fn replicas_share_the_breaker_and_its_probes() {
             world.assert_converged();
             world.stop().await;
         });
+    }
+}
+
+/// Writes fail, while the probe and lookups are answered. The ladder is the default one.
+fn only_writes_fail(people: u64, mode: Mode) {
+    run(async {
+        let delays = [1, 5, 15, 60, 300, 900, 3_600, 21_600].map(Duration::from_secs).to_vec();
+        let (routes, ladder) = (routes(delays.len()), Ladder { delays, max_attempts: 12 });
+        let mut world = World::calm(profile(), Settings { mode, ladder, routes, ..settings() });
+        let mut source = Source::new(people, 0);
+        world.start(1);
+        (0..people).for_each(|n| world.publish(source.put(n)));
+        world.rest().await;
+        world.parts.target.fail(TEN_MINUTES, Outage::Writes);
+        (0..people * 5).for_each(|_| world.publish(source.next()));
+        sleep(TEN_MINUTES).await;
+        // the fifth that fails in a row tells that it is not them
+        let own = homes(&world.parts.broker.retries()).len();
+        assert!(own < FAILING_RESOURCES, "{own} of {people} used attempts, {mode:?}");
+        world.rest().await;
+        assert_eq!(world.parts.broker.dead().len(), 0);
+        world.assert_converged();
+        world.stop().await;
+    });
+}
+
+#[test]
+fn ten_minutes_in_which_only_writes_fail_dead_letter_nothing() {
+    for people in [5, 6, 10, 50] {
+        only_writes_fail(people, Mode::Auto);
+        only_writes_fail(people, Mode::Single);
     }
 }

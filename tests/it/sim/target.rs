@@ -154,8 +154,10 @@ impl SimTarget {
         self.state().traffic.clone()
     }
 
-    fn outage(&self) -> Option<Outage> {
-        self.state().outage.filter(|(until, _)| Instant::now() < *until).map(|(_, outage)| outage)
+    /// How a request of this kind fails, while the target is down.
+    fn outage(&self, kind: Kind) -> Option<Outage> {
+        let down = self.state().outage.filter(|(until, _)| Instant::now() < *until);
+        down.map(|(_, outage)| outage).filter(|outage| *outage != Outage::Writes || kind == Kind::Write)
     }
 
     fn ask(&self, kind: Kind) -> Open<'_> {
@@ -233,7 +235,7 @@ impl SimTarget {
     async fn request(&self, operations: &[Operation], in_bulk: bool) -> Result<Vec<Answer>, Outcome> {
         let _open = self.open(operations);
         self.latency().await;
-        if let Some(outage) = self.outage() {
+        if let Some(outage) = self.outage(Kind::Write) {
             return Err(self.unreachable(outage).await);
         }
         if in_bulk && operations.len() > self.0.profile.takes {
@@ -293,7 +295,7 @@ impl SimTarget {
         let way = match outage {
             Outage::Any => self.0.dice.below(3),
             Outage::Refused => 0,
-            Outage::Failing => 1 + self.0.dice.below(2),
+            Outage::Failing | Outage::Writes => 1 + self.0.dice.below(2),
         };
         match way {
             0 => Outcome::NotSent(NotSent::Connect("refused".into())),
@@ -320,7 +322,7 @@ impl SimTarget {
     async fn reading(&self) -> Result<(), Failure> {
         let _open = self.ask(Kind::Lookup);
         self.latency().await;
-        if let Some(outage) = self.outage() {
+        if let Some(outage) = self.outage(Kind::Lookup) {
             return Err(failure(self.unreachable(outage).await));
         }
         let chance = self.state().chances.read;
@@ -365,7 +367,7 @@ impl Target for SimTarget {
     async fn discover(&self) -> Result<Capabilities, Failure> {
         let _open = self.ask(Kind::Probe);
         self.latency().await;
-        if let Some(outage) = self.outage() {
+        if let Some(outage) = self.outage(Kind::Probe) {
             return Err(failure(self.unreachable(outage).await));
         }
         let Profile { habits, bulk, claims_patch, .. } = self.0.profile;
