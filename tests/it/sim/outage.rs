@@ -329,3 +329,24 @@ fn ten_minutes_in_which_only_writes_fail_dead_letter_nothing() {
         only_writes_fail(people, Mode::Single);
     }
 }
+
+#[test]
+fn a_batch_of_several_requests_stops_at_the_first_that_meets_an_outage() {
+    run(async {
+        let mut world = World::calm(profile(), Settings { max_bytes: 4_096, ..settings() });
+        let mut source = Source::new(100, 0);
+        world.start(1);
+        (0..100).for_each(|n| world.publish(source.put(n)));
+        world.rest().await;
+        let down = world.parts.clock.now();
+        world.parts.target.fail(TEN_MINUTES, Outage::Refused);
+        (0..100).for_each(|n| world.publish(source.put(n)));
+        sleep(Duration::from_secs(300)).await;
+        let traffic = world.parts.target.traffic().since(down);
+        let sizes: Vec<usize> = traffic.of(Kind::Write).map(|write| write.operations).collect();
+        assert!(sizes.len() == 1 && sizes[0] < 100, "{sizes:?}");
+        world.rest().await;
+        world.assert_converged();
+        world.stop().await;
+    });
+}
