@@ -44,6 +44,11 @@ impl TargetHealth {
         }
     }
 
+    /// Nothing is left to write of this one: if it failed, that was no sign of the target being down.
+    pub fn settled(&mut self, key: &ResourceKey) {
+        self.failing.remove(key);
+    }
+
     /// True when too many different resources failed in a row.
     pub fn is_down(&self) -> bool {
         self.failing.len() >= FAILING_RESOURCES
@@ -81,10 +86,10 @@ impl TargetHealth {
         self.trouble
     }
 
-    /// The probe answered, here or at another replica: the return is ramped up.
+    /// The probe answered, here or at another replica: the return is ramped up. Who failed in a row is not forgotten: what
+    /// the probe asks for may be answered although no write is.
     pub fn probed(&mut self) {
         self.trouble = None;
-        self.failing.clear();
         self.ramp = Some(1);
     }
 
@@ -144,8 +149,18 @@ mod tests {
         let mut health = TargetHealth::default();
         (0..FAILING_RESOURCES).for_each(|n| health.failed(&key(n)));
         assert_eq!(health.since(Millis(0), false, Some(true)), Health::Doubtful);
+        health.probed();
+        assert_eq!(health.since(Millis(0), false, Some(true)), Health::Doubtful);
         health.succeeded(Millis(1));
         assert!(!health.is_down());
+    }
+
+    #[test]
+    fn what_turns_out_to_be_done_is_not_among_those_that_failed_in_a_row() {
+        let mut health = TargetHealth::default();
+        (0..FAILING_RESOURCES).for_each(|n| health.failed(&key(n)));
+        health.settled(&key(3));
+        assert_eq!(health.since(Millis(0), false, Some(true)), Health::Up);
     }
 
     #[test]

@@ -151,6 +151,12 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         wait
     }
 
+    /// True while nobody sends: an earlier request of the same batch, or another batch, may have met the reason.
+    pub(super) fn is_paused(&self) -> bool {
+        let now = self.clock.now();
+        self.learnt().health.paused_until(now).is_some()
+    }
+
     /// A write went through: the next pause begins small again.
     pub(super) fn note_success(&self) {
         let now = self.clock.now();

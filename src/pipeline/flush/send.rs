@@ -73,6 +73,9 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         if request.is_empty() {
             return Ok(());
         }
+        if self.is_paused() {
+            return self.unsend(request, Duration::from_millis(20)).await;
+        }
         let operations: Vec<Operation> = request.iter().map(|claim| claim.ready.operation.clone()).collect();
         let sent_at = self.clock.now();
         metrics::histogram!("scim_relay_batch_operations").record(operations.len() as f64);
@@ -113,8 +116,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         if !claim.ready.sent.in_batch.is_empty() {
             return self.unsend(vec![claim], Duration::from_millis(20)).await;
         }
-        let now = self.clock.now();
-        if self.learnt().health.paused_until(now).is_some() {
+        if self.is_paused() {
             return self.unsend(vec![claim], Duration::from_millis(20)).await;
         }
         let operations = [claim.ready.operation.clone()];

@@ -60,6 +60,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         if item.record.first_seen.is_some() {
             metrics::counter!("scim_relay_operations_suppressed_total").increment(1);
         }
+        self.learnt().health.settled(key);
         item.record.settle();
         item.record.due = late.map(|at| Due { lane: Lane::Update, at });
         self.put_back(item, clean).await

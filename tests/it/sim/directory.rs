@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use scim_relay::core::operation::{Operation, Write};
 use scim_relay::core::outcome::Answer;
 use scim_relay::core::resource::{ETag, ResourceType, TargetId};
+use scim_relay::pipeline::ports::Query;
 
 use super::scim_patch::{self, Refused};
 
@@ -98,6 +99,15 @@ impl Directory {
             (*k, *a, v.as_str()) == (kind, attribute, value.as_str())
         };
         self.index.range(from..).take_while(of_value).map(|(.., id)| id)
+    }
+
+    /// The ids of what a query matches.
+    pub fn matching<'a>(&'a self, kind: ResourceType, query: &Query) -> impl Iterator<Item = &'a String> {
+        let value = match query.attribute {
+            "externalId" => query.value.clone(),
+            _ => query.value.to_lowercase(),
+        };
+        self.indexed(kind, query.attribute, &value)
     }
 
     /// The resource as it is answered.
@@ -266,11 +276,11 @@ impl Directory {
     }
 }
 
-/// A resource's entries in the index: user names compare in any case.
+/// A resource's entries in the index: names compare in any case.
 fn entries(id: &str, stored: &Stored) -> Vec<(ResourceType, &'static str, String, String)> {
     let external_id = stored.text("externalId").map(|value| ("externalId", value.to_owned()));
-    let name = stored.text("userName").map(|value| ("userName", value.to_lowercase()));
-    let values = external_id.into_iter().chain(name);
+    let name = |attribute| Some((attribute, stored.text(attribute)?.to_lowercase()));
+    let values = external_id.into_iter().chain(name("userName")).chain(name("displayName"));
     values.map(|(attribute, value)| (stored.kind, attribute, value, id.to_owned())).collect()
 }
 

@@ -102,7 +102,7 @@ fn a_newer_event_does_not_wait_for_the_ladder() {
     day(profile, settings, async |world| {
         let attributes = vec![("userName", json!("ana@x")), ("title", json!(POISON))];
         world.publish(said(1, user("ana"), Said::Put { attributes, active: None, members: None }));
-        while world.parts.target.requests() < 3 {
+        while world.parts.target.traffic().asked().count() < 3 {
             sleep(Duration::from_millis(5)).await;
         }
         world.publish(put_user(2, "ana"));

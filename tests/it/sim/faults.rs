@@ -81,6 +81,19 @@ impl Chances {
     }
 }
 
+/// How a target that is down presents itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    /// Each time another way of the following.
+    Any,
+    /// Connections are refused.
+    Refused,
+    /// 500, 502, 503, or no answer at all.
+    Failing,
+    /// The same, to writes; all else is answered.
+    Writes,
+}
+
 /// What a poison operation does to the request that it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Poison {

@@ -11,12 +11,14 @@ mod faults;
 mod guard;
 mod letters;
 mod model;
+mod outage;
+mod poison;
 mod properties;
 mod replica;
 mod scenario;
 mod scim_patch;
-
 mod store;
 mod story;
 mod target;
+mod traffic;
 mod world;

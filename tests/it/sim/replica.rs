@@ -49,7 +49,8 @@ pub struct Replica {
 }
 
 impl Replica {
-    pub fn start(parts: &Parts) -> Self {
+    /// `number`: by which the target knows it.
+    pub fn start(parts: &Parts, number: usize) -> Self {
         let Parts { store, target, broker, clock, settings } = parts.clone();
         let routes = settings.routes.clone();
         let letters =
@@ -65,7 +66,16 @@ impl Replica {
             backlog.clone(),
         );
         let owner = next_id();
-        let flush = Flush::new(store, Arc::new(target), letters, clock, settings, owner, wake, backlog);
+        let flush = Flush::new(
+            store,
+            Arc::new(target.seen_by(number)),
+            letters,
+            clock,
+            settings,
+            owner,
+            wake,
+            backlog,
+        );
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(intake.run(broker.consumer(), stop.clone()));

@@ -1,11 +1,11 @@
 //! A target in memory that takes time, and fails by seed. Requests are processed by tasks of their own: a client that is
 //! gone does not stop them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
@@ -17,7 +17,8 @@ use scim_relay::pipeline::ports::{BulkLimits, Capabilities, Clock, Failure, Quer
 
 use super::dice::Dice;
 use super::directory::{Directory, Habits, refusal};
-use super::faults::{Chances, Fate, POISON, Poison};
+use super::faults::{Chances, Fate, Outage, POISON, Poison};
+use super::traffic::{Kind, Traffic};
 
 /// After so long a client gives up.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -61,11 +62,11 @@ struct State {
     directory: Directory,
     chances: Chances,
     /// Unreachable until then.
-    outage: Option<Instant>,
+    outage: Option<(Instant, Outage)>,
     /// Writes whose sender waits for an answer.
     open: BTreeMap<ResourceKey, u32>,
     processed: Vec<Processed>,
-    requests: usize,
+    traffic: Traffic,
 }
 
 #[derive(Debug)]
@@ -76,17 +77,18 @@ struct Inner {
     state: Mutex<State>,
 }
 
-/// The target.
+/// The target, as the client of this number sees it.
 #[derive(Clone, Debug)]
-pub struct SimTarget(Arc<Inner>);
+pub struct SimTarget(Arc<Inner>, usize);
 
 /// A request whose sender waits.
-struct Open<'a>(&'a SimTarget, Vec<ResourceKey>);
+struct Open<'a>(&'a SimTarget, Kind, Vec<ResourceKey>);
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state();
-        for key in &self.1 {
+        state.traffic.end(self.1);
+        for key in &self.2 {
             if let Some(count) = state.open.get_mut(key) {
                 *count -= 1;
             }
@@ -102,9 +104,14 @@ impl SimTarget {
             outage: None,
             open: BTreeMap::new(),
             processed: Vec::new(),
-            requests: 0,
+            traffic: Traffic::default(),
         };
-        Self(Arc::new(Inner { profile, dice, clock, state: Mutex::new(state) }))
+        Self(Arc::new(Inner { profile, dice, clock, state: Mutex::new(state) }), 0)
+    }
+
+    /// The same target, as this client sees it.
+    pub fn seen_by(&self, client: usize) -> Self {
+        Self(self.0.clone(), client)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -128,26 +135,39 @@ impl SimTarget {
         self.state().chances = chances;
     }
 
-    /// Nothing is answered for so long.
+    /// Nothing is answered for so long, each time in one of all ways.
     pub fn break_down(&self, length: Duration) {
-        self.state().outage = Some(Instant::now() + length);
+        self.fail(length, Outage::Any);
+    }
+
+    /// Nothing is answered for so long.
+    pub fn fail(&self, length: Duration, outage: Outage) {
+        self.state().outage = Some((Instant::now() + length, outage));
     }
 
     pub fn processed(&self) -> Vec<Processed> {
         self.state().processed.clone()
     }
 
-    pub fn requests(&self) -> usize {
-        self.state().requests
+    /// What was asked so far.
+    pub fn traffic(&self) -> Traffic {
+        self.state().traffic.clone()
     }
 
-    fn is_down(&self) -> bool {
-        self.state().outage.is_some_and(|until| Instant::now() < until)
+    /// How a request of this kind fails, while the target is down.
+    fn outage(&self, kind: Kind) -> Option<Outage> {
+        let down = self.state().outage.filter(|(until, _)| Instant::now() < *until);
+        down.map(|(_, outage)| outage).filter(|outage| *outage != Outage::Writes || kind == Kind::Write)
+    }
+
+    fn ask(&self, kind: Kind) -> Open<'_> {
+        self.state().traffic.begin(self.1, kind, 0, self.0.clock.now());
+        Open(self, kind, Vec::new())
     }
 
     fn open(&self, operations: &[Operation]) -> Open<'_> {
         let mut state = self.state();
-        state.requests += 1;
+        state.traffic.begin(self.1, Kind::Write, operations.len(), self.0.clock.now());
         let keys: Vec<ResourceKey> = operations.iter().map(|operation| operation.key.clone()).collect();
         for key in &keys {
             let count = state.open.entry(key.clone()).or_default();
@@ -157,7 +177,7 @@ impl SimTarget {
             }
         }
         drop(state);
-        Open(self, keys)
+        Open(self, Kind::Write, keys)
     }
 
     async fn latency(&self) {
@@ -215,8 +235,8 @@ impl SimTarget {
     async fn request(&self, operations: &[Operation], in_bulk: bool) -> Result<Vec<Answer>, Outcome> {
         let _open = self.open(operations);
         self.latency().await;
-        if self.is_down() {
-            return Err(self.unreachable().await);
+        if let Some(outage) = self.outage(Kind::Write) {
+            return Err(self.unreachable(outage).await);
         }
         if in_bulk && operations.len() > self.0.profile.takes {
             return Err(plain(if self.0.profile.takes == 0 { 404 } else { 413 }, None));
@@ -271,8 +291,13 @@ impl SimTarget {
         }
     }
 
-    async fn unreachable(&self) -> Outcome {
-        match self.0.dice.below(3) {
+    async fn unreachable(&self, outage: Outage) -> Outcome {
+        let way = match outage {
+            Outage::Any => self.0.dice.below(3),
+            Outage::Refused => 0,
+            Outage::Failing | Outage::Writes => 1 + self.0.dice.below(2),
+        };
+        match way {
             0 => Outcome::NotSent(NotSent::Connect("refused".into())),
             1 => plain(*self.0.dice.pick(&[500, 502, 503]), None),
             _ => {
@@ -295,10 +320,10 @@ impl SimTarget {
     }
 
     async fn reading(&self) -> Result<(), Failure> {
-        self.state().requests += 1;
+        let _open = self.ask(Kind::Lookup);
         self.latency().await;
-        if self.is_down() {
-            return Err(failure(self.unreachable().await));
+        if let Some(outage) = self.outage(Kind::Lookup) {
+            return Err(failure(self.unreachable(outage).await));
         }
         let chance = self.state().chances.read;
         match self.0.dice.per_mille(chance) {
@@ -338,19 +363,12 @@ fn failure(outcome: Outcome) -> Failure {
     }
 }
 
-fn fits(resource: &Value, query: &Query) -> bool {
-    let text = |value: &Value| value.as_str().map(str::to_lowercase);
-    match query.attribute {
-        "externalId" => resource["externalId"] == json!(query.value),
-        attribute => text(&resource[attribute]) == Some(query.value.to_lowercase()),
-    }
-}
-
 impl Target for SimTarget {
     async fn discover(&self) -> Result<Capabilities, Failure> {
+        let _open = self.ask(Kind::Probe);
         self.latency().await;
-        if self.is_down() {
-            return Err(failure(self.unreachable().await));
+        if let Some(outage) = self.outage(Kind::Probe) {
+            return Err(failure(self.unreachable(outage).await));
         }
         let Profile { habits, bulk, claims_patch, .. } = self.0.profile;
         let bulk = bulk.map(|max_operations| BulkLimits { max_operations, max_bytes: 0 });
@@ -383,11 +401,11 @@ impl Target for SimTarget {
     async fn find(&self, kind: ResourceType, queries: &[Query]) -> Result<Vec<Value>, Failure> {
         self.reading().await?;
         let state = self.state();
-        let all = state.directory.all(kind).filter_map(|(id, _)| state.directory.shown(id));
-        let found = all.filter(|resource| {
-            self.0.profile.ignores_filters || queries.iter().any(|query| fits(resource, query))
-        });
-        Ok(found.collect())
+        let ids: BTreeSet<&String> = match self.0.profile.ignores_filters {
+            true => state.directory.all(kind).map(|(id, _)| id).collect(),
+            false => queries.iter().flat_map(|query| state.directory.matching(kind, query)).collect(),
+        };
+        Ok(ids.into_iter().filter_map(|id| state.directory.shown(id)).collect())
     }
 
     async fn read(&self, kind: ResourceType, id: &TargetId) -> Result<Answer, Failure> {

@@ -120,13 +120,13 @@ impl World {
 
     pub fn start(&mut self, replicas: usize) {
         for _ in 0..replicas {
-            self.replicas.push(Replica::start(&self.parts));
+            self.replicas.push(Replica::start(&self.parts, self.replicas.len()));
         }
     }
 
     /// A replica dies, and another one takes its place.
     pub async fn crash(&mut self, which: usize) {
-        let dead = std::mem::replace(&mut self.replicas[which], Replica::start(&self.parts));
+        let dead = std::mem::replace(&mut self.replicas[which], Replica::start(&self.parts, which));
         dead.kill().await;
     }
 
