@@ -119,14 +119,26 @@ impl Desired {
             }
             return merged;
         }
-        let hidden = |(path, held): (&Path, &Held)| path.covers(&new.path) && held.revision >= new.revision;
-        if self.registers.iter().any(hidden) {
+        let hides = |(path, held): (&Path, &Held)| path.covers(&new.path) && held.revision >= new.revision;
+        if self.of_attribute(&new.path).any(hides) {
             return Merged::Stale;
         }
-        self.registers.retain(|path, held| !(new.path.covers(path) && held.revision <= new.revision));
+        let is_hidden =
+            |(path, held): &(&Path, &Held)| new.path.covers(path) && held.revision <= new.revision;
+        let hidden: Vec<Path> =
+            self.of_attribute(&new.path).filter(is_hidden).map(|(path, _)| path.clone()).collect();
+        for path in &hidden {
+            self.registers.remove(path);
+        }
         let held = Held { revision: new.revision.clone(), value: new.value.clone(), mark: again(Mark::LIVE) };
         self.registers.insert(new.path.clone(), held);
         Merged::New
+    }
+
+    /// The registers of the same attribute: in their order they stand together, the whole one first.
+    fn of_attribute(&self, path: &Path) -> impl Iterator<Item = (&Path, &Held)> {
+        let from = self.registers.range(path.root()..);
+        from.take_while(move |(at, _)| at.attribute == path.attribute && at.schema == path.schema)
     }
 
     fn floor_of(&self, path: &Path) -> Option<&Revision> {
@@ -136,7 +148,7 @@ impl Desired {
     /// True unless a floor or the whole attribute hides what was said of this path then.
     fn is_visible(&self, path: &Path, revision: &Revision) -> bool {
         let hides = |(whole, held): (&Path, &Held)| whole.covers(path) && held.revision >= *revision;
-        self.floor_of(path).is_none_or(|floor| revision >= floor) && !self.registers.iter().any(hides)
+        self.floor_of(path).is_none_or(|floor| revision >= floor) && !self.of_attribute(path).any(hides)
     }
 
     fn prune(&mut self) {

@@ -210,7 +210,10 @@ pub fn is_core_schema(urn: &str) -> bool {
 // As its text, written and read in place: a record holds dozens of paths.
 impl Serialize for Path {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        match (&self.schema, &self.selector, &self.sub) {
+            (None, None, None) => serializer.serialize_str(&self.attribute),
+            _ => serializer.collect_str(self),
+        }
     }
 }
 

@@ -38,6 +38,10 @@ impl Ord for Sequence {
         if self.0 == other.0 {
             return Ordering::Equal;
         }
+        // of one length, digits compare as texts do
+        if self.0.len() == other.0.len() && self.is_digits() && other.is_digits() {
+            return self.0.as_bytes().cmp(other.0.as_bytes());
+        }
         match (self.is_digits(), other.is_digits()) {
             (true, true) => (self.value().len(), self.value()).cmp(&(other.value().len(), other.value())),
             (true, false) => Ordering::Less,
@@ -95,9 +99,24 @@ impl From<EventHash> for String {
 }
 
 /// The place of a change in the source's order. Copies share it: each register of an event has one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Revision(Arc<Place>);
+
+impl Ord for Revision {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match Arc::ptr_eq(&self.0, &other.0) {
+            true => Ordering::Equal,
+            false => self.0.cmp(&other.0),
+        }
+    }
+}
+
+impl PartialOrd for Revision {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Revision {
     /// A change's place.

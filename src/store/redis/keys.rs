@@ -4,7 +4,7 @@
 use crate::core::resource::{ResourceKey, ResourceType, TargetId};
 use crate::core::schedule::Lane;
 use crate::pipeline::ports::Shelf;
-use crate::store::bucket::bucket_of;
+use crate::store::bucket::{BUCKETS, bucket_of};
 
 /// What is kept about one resource, each under a key of its own.
 #[derive(Clone, Copy)]
@@ -33,14 +33,24 @@ impl Part {
 /// The names of one target's keys.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
-    pub(super) prefix: String,
-    pub(super) target: String,
+    /// What every key of a bucket begins with: the target's name and the bucket are its hash tag.
+    buckets: Vec<String>,
 }
 
 impl Keys {
+    /// The keys of a target.
+    pub(super) fn new(prefix: &str, target: &str) -> Self {
+        let begin = |bucket| format!("{prefix}:{{{target}:b{bucket:02}}}:");
+        Self { buckets: (0..BUCKETS).map(begin).collect() }
+    }
+
     /// A key in a bucket.
     pub(super) fn in_bucket(&self, bucket: u8, rest: &str) -> String {
-        format!("{}:{{{}:b{bucket:02}}}:{rest}", self.prefix, self.target)
+        [self.begin(bucket), rest].concat()
+    }
+
+    fn begin(&self, bucket: u8) -> &str {
+        self.buckets.get(usize::from(bucket)).map_or("", String::as_str)
     }
 
     /// Where a resource lives.
@@ -56,8 +66,7 @@ impl Keys {
 
     /// The schedule of one lane in a bucket.
     pub(super) fn lane(&self, bucket: u8, lane: Lane) -> String {
-        let Keys { prefix, target } = self;
-        format!("{prefix}:{{{target}:b{bucket:02}}}:due:{}", lane.name())
+        [self.begin(bucket), "due:", lane.name()].concat()
     }
 
     /// The schedule of every lane in a bucket, in the lanes' order.
@@ -143,8 +152,7 @@ pub(super) struct Home<'a> {
 impl Home<'_> {
     /// The key of one part.
     pub(super) fn part(&self, part: Part) -> String {
-        let Keys { prefix, target } = self.keys;
-        format!("{prefix}:{{{target}:b{:02}}}:{}:{}", self.bucket, part.name(), self.name)
+        [self.keys.begin(self.bucket), part.name(), ":", &self.name].concat()
     }
 
     /// Parts, then the schedule of every lane of its bucket.

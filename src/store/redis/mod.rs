@@ -37,14 +37,14 @@ impl RedisStore {
     pub async fn connect(options: RedisOptions) -> Result<Self, StoreError> {
         let link = Link::connect(&options).await?;
         let tokens = Tokens::new((options.unique)());
-        let keys = Keys { prefix: options.key_prefix, target: options.target };
+        let keys = Keys::new(&options.key_prefix, &options.target);
         Ok(Self { link, keys, scripts: Scripts::new(), tokens })
     }
 }
 
 impl std::fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (address, target) = (&self.link.address, &self.keys.target);
-        f.debug_struct("RedisStore").field("address", address).field("target", target).finish()
+        let (address, keys) = (&self.link.address, self.keys.in_bucket(0, ""));
+        f.debug_struct("RedisStore").field("address", address).field("keys", &keys).finish()
     }
 }
