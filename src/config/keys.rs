@@ -205,7 +205,7 @@ pub const KEYS: &[Key] = &[
         "flush.linger",
         Kind::Duration(0, 60 * SECOND),
         r#""50ms""#,
-        "how long a lone event waits for company",
+        "how long a lone event waits for company; under load up to 8 times as long for each request in flight",
     ),
     key(
         "flush.catch_up",

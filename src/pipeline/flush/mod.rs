@@ -91,7 +91,7 @@ struct Learnt {
     absent: BTreeMap<String, Millis>,
     /// Resources that this process is working on.
     in_flight: InFlight,
-    /// When the last batch of the patient lanes was started, and of how many resources.
+    /// When a batch of the patient lanes was last set off or ended, and how many resources the last one had.
     last_batch: Option<(Millis, usize)>,
     /// When the guard was last said to have tripped.
     tripped: BTreeMap<ResourceType, Millis>,

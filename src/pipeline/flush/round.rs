@@ -38,20 +38,20 @@ struct Request {
 }
 
 impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
-    /// Works on these resources until each is settled or back in the schedule. Where most of them fill a bulk request but
-    /// some need nothing, others that are due take their places.
-    pub(super) async fn work(&self, mut keys: Vec<ResourceKey>, draw: Draw) {
-        if let Err(error) = self.fill(&mut keys, &draw).await {
+    /// Works on these resources until each is settled or back in the schedule. Where some of them need nothing and `more` may
+    /// be due, others take their places in a bulk request.
+    pub(super) async fn work(&self, mut keys: Vec<ResourceKey>, draw: Draw, more: bool) {
+        if let Err(error) = self.fill(&mut keys, &draw, more).await {
             // nothing was forgotten: what was taken is held, and comes back when the hold ends
             let _: Pace = self.stumble("a batch was interrupted", &error);
             self.postpone(&keys, Lane::Update, Duration::from_secs(1)).await;
         }
     }
 
-    async fn fill(&self, keys: &mut Vec<ResourceKey>, draw: &Draw) -> Result<(), StoreError> {
+    async fn fill(&self, keys: &mut Vec<ResourceKey>, draw: &Draw, more: bool) -> Result<(), StoreError> {
         let mut request = Request::default();
         self.round(keys, &mut request).await?;
-        let fills = self.transport() == Transport::Bulk && keys.len() == draw.limit;
+        let fills = self.transport() == Transport::Bulk && more;
         for _ in 0..MAX_REFILLS {
             let free = draw.limit - request.claimed.len();
             // a lone one would wait for nothing

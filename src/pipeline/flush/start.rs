@@ -13,8 +13,8 @@ use crate::core::schedule::{Lane, Millis};
 use crate::pipeline::ports::{Publisher, Store, StoreError, Target};
 use crate::pipeline::settings::LEASE;
 
-/// While requests are in flight, a batch that is not full follows the one before it after so many times `linger` for each of
-/// them; after one that was nearly full it does so too where none is.
+/// A batch that is not full waits for company so many times `linger` for each request in flight, counted from when a batch was
+/// last set off or ended; after one that was half full it does so too where none is in flight.
 const PATIENCE: u32 = 8;
 
 /// What the resources of a batch are taken from.
@@ -63,7 +63,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let hold = LEASE + Duration::from_millis(u64::try_from(now.0 - due.0).unwrap_or(0));
         let batch = self.learnt().in_flight.open();
         let draw = Draw { lanes: lanes.clone(), due, hold, limit, batch };
-        let (keys, _) = self.draw(&draw, limit).await?;
+        let (keys, more) = self.draw(&draw, limit).await?;
         if keys.is_empty() {
             return Ok(Started::Nothing);
         }
@@ -72,8 +72,11 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         }
         let flush = self.clone();
         batches.spawn(async move {
-            flush.work(keys, draw).await;
+            flush.work(keys, draw, more).await;
             flush.release_batch(batch).await;
+            if patient && let Some((ended, _)) = &mut flush.learnt().last_batch {
+                *ended = flush.clock.now();
+            }
             drop(permit);
             flush.wake.notify_one();
         });
@@ -104,10 +107,10 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             let learnt = self.learnt();
             (learnt.last_batch, u64::try_from(learnt.in_flight.len()).unwrap_or(u64::MAX))
         };
-        let Some((started, size)) = last else { return Ok(true) };
+        let Some((moved, size)) = last else { return Ok(true) };
         let company = in_flight.max(usize::from(2 * size >= limit));
         let patience = self.settings.linger * PATIENCE * u32::try_from(company).unwrap_or(u32::MAX);
-        if now.since(started) >= patience || limit <= 1 {
+        if now.since(moved) >= patience || limit <= 1 {
             return Ok(true);
         }
         let backlog = self.store.backlog().await?;

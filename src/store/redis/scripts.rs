@@ -123,7 +123,10 @@ impl Call {
         let mut record = Vec::with_capacity(RECORD_BYTES);
         serde_json::to_writer(&mut record, &swap.record)?;
         let record = String::from_utf8(record).map_err(serde::ser::Error::custom)?;
-        let mut all = home.with_lanes(&parts);
+        let mut all = match swap.reschedule {
+            Reschedule::Keep => parts.iter().map(|part| home.part(*part)).collect(),
+            Reschedule::AsRecord => home.with_lanes(&parts),
+        };
         all.push(keys.active(home.bucket, swap.key.kind));
         let mut args = vec![
             swap.expected.0.to_string(),

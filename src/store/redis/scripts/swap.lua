@@ -1,7 +1,7 @@
 -- Replaces a record if its version is still the expected one, with ledger entries and schedule.
 -- A call repeated after a lost answer finds its own token and answers as the first one did; the token's last character
 -- says whether that one gave the record another target id.
--- KEYS: record, members, dirty members, dependents, due of each lane, count of active resources
+-- KEYS: record, members, dirty members, dependents, due of each lane (unless it is kept), count of active resources
 -- ARGV: expected version, token, record, id, member, lane (0: keep, -1: nowhere, n: that one), due ms, active (0 or 1),
 --       then value and entry ('' removes, '1…' is dirty) for each ledger entry
 local at = redis.call('HMGET', KEYS[1], 'v', 't', 'id', 'a')
