@@ -169,8 +169,9 @@ pub trait Store: super::Switch + super::Guard {
         member: &str,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Grants or renews the lease of `owner` in the buckets of these resources: one small call per bucket, which also
-    /// holds them in the schedule (`now + hold`) where they still are.
+    /// Grants or renews the lease of `owner` in the buckets of these resources: one small call per bucket, which also goes
+    /// on holding them in the schedule (`now + lease`). One that is due within half a lease is not held any more: it was
+    /// put there by a settlement or a merge.
     fn renew(
         &self,
         owner: &str,

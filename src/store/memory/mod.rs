@@ -204,7 +204,8 @@ impl Store for MemoryStore {
         let mut state = self.state();
         for key in held {
             state.leases.insert((bucket_of(&key.to_string()), owner.to_owned()), now.plus(lease));
-            if let Some(due) = state.due.get_mut(key) {
+            // what was put into the schedule meanwhile stays due
+            if let Some(due) = state.due.get_mut(key).filter(|due| due.at >= now.plus(lease / 2)) {
                 due.at = due.at.max(now.plus(lease));
             }
         }

@@ -87,7 +87,8 @@ impl RedisStore {
         let calls = buckets.into_iter().map(|(bucket, members)| {
             let mut keys = vec![self.keys.lease(bucket, owner)];
             keys.extend(self.keys.lanes(bucket));
-            let mut args = vec![lease.as_millis().to_string(), now.plus(lease).0.to_string()];
+            let (until, so_far) = (now.plus(lease), now.plus(lease / 2));
+            let mut args = vec![lease.as_millis().to_string(), until.0.to_string(), so_far.0.to_string()];
             args.extend(members);
             Call { keys, args }
         });

@@ -249,3 +249,23 @@ async fn a_lease_that_nobody_renews_ends_in_its_bucket() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_renewal_goes_on_holding_what_is_held_and_leaves_what_is_due() {
+    let store = RedisStore::connect(options(vec![redis_url()], false)).await.unwrap();
+    let held: [ResourceKey; 2] = ["User/e-1", "User/e-2"].map(|name| name.parse().unwrap());
+    let lease = Duration::from_secs(16);
+    for name in ["User/e-1", "User/e-2"] {
+        store.swap(&[swap(name, 0, record_due(START.0))]).await.unwrap();
+    }
+    assert_eq!(store.take_due(&Lane::ALL, START, lease, 10).await.unwrap().len(), 2);
+    let settled = START.plus(Duration::from_secs(4));
+    let again = Due { lane: Lane::Update, at: settled };
+    store.touch(&[(held[1].clone(), again)]).await.unwrap();
+    store.renew("one", &held, settled, lease).await.unwrap();
+    assert_eq!(
+        store.take_due(&Lane::ALL, settled, lease, 10).await.unwrap(),
+        [(Lane::Update, held[1].clone())]
+    );
+    assert_eq!(store.take_due(&Lane::ALL, START.plus(lease), lease, 10).await.unwrap(), []);
+}
