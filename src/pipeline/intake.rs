@@ -36,7 +36,7 @@ const MANY: usize = 60;
 /// Most ledger entries written by one swap.
 const MEMBERS_PER_SWAP: usize = 2_000;
 /// The queue is caught up when nothing has come for so long.
-const CAUGHT_UP: Duration = Duration::from_millis(100);
+const CAUGHT_UP: Duration = Duration::from_millis(250);
 /// Deliveries that came back so often are suspects: each is merged alone, or a crash takes the others' limit along.
 const SUSPECT: u32 = 3;
 
