@@ -39,7 +39,7 @@ pub(super) async fn declare(
     let differences = declarer.apply(&topology.objects()).await?;
     let intake = Names::new(&topology.target).of("intake");
     for (exchange, key) in &gone {
-        declarer.unbind(exchange, &intake, std::slice::from_ref(key)).await?;
+        declarer.unbind(exchange, &intake, key).await?;
         tracing::info!(
             exchange,
             binding = key,

@@ -93,22 +93,19 @@ impl<'a> Declarer<'a> {
     }
 
     /// Removes bindings from the publishers' exchange that are not wanted any more.
-    pub async fn unbind(&self, exchange: &str, intake: &str, keys: &[String]) -> Result<(), BrokerError> {
+    pub async fn unbind(&self, exchange: &str, intake: &str, key: &str) -> Result<(), BrokerError> {
         let channel =
             self.connection.create_channel().await.map_err(|e| self.options.error("open a channel", e))?;
-        for key in keys {
-            channel
-                .exchange_unbind(
-                    short(intake),
-                    short(exchange),
-                    short(key),
-                    ExchangeUnbindOptions::default(),
-                    FieldTable::default(),
-                )
-                .await
-                .map_err(|error| self.options.error(&format!("unbind `{key}`"), error))?;
-        }
-        Ok(())
+        channel
+            .exchange_unbind(
+                short(intake),
+                short(exchange),
+                short(key),
+                ExchangeUnbindOptions::default(),
+                FieldTable::default(),
+            )
+            .await
+            .map_err(|error| self.options.error(&format!("unbind `{key}`"), error))
     }
 
     /// An error of the broker closes the channel, so each object has its own.

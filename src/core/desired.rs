@@ -119,8 +119,7 @@ impl Desired {
             }
             return merged;
         }
-        let hides = |(path, held): (&Path, &Held)| path.covers(&new.path) && held.revision >= new.revision;
-        if self.of_attribute(&new.path).any(hides) {
+        if self.is_overwritten(&new.path, &new.revision) {
             return Merged::Stale;
         }
         let is_hidden =
@@ -147,8 +146,12 @@ impl Desired {
 
     /// True unless a floor or the whole attribute hides what was said of this path then.
     fn is_visible(&self, path: &Path, revision: &Revision) -> bool {
-        let hides = |(whole, held): (&Path, &Held)| whole.covers(path) && held.revision >= *revision;
-        self.floor_of(path).is_none_or(|floor| revision >= floor) && !self.of_attribute(path).any(hides)
+        self.floor_of(path).is_none_or(|floor| revision >= floor) && !self.is_overwritten(path, revision)
+    }
+
+    /// True if a register says of this path, or of the whole that it is a part of, what is as new or newer.
+    fn is_overwritten(&self, path: &Path, revision: &Revision) -> bool {
+        self.of_attribute(path).any(|(at, held)| at.covers(path) && held.revision >= *revision)
     }
 
     fn prune(&mut self) {
@@ -233,8 +236,8 @@ impl Desired {
 
     /// True where the word on this path, or on an element of this list, is dead or held.
     pub fn is_withheld(&self, path: &Path) -> bool {
-        let element = |at: &Path| at.selector.is_some() && at.root() == *path;
-        self.registers.iter().any(|(at, held)| !held.mark.is_wanted() && (at == path || element(at)))
+        let is_meant = |at: &Path| at == path || (path.is_root() && at.selector.is_some());
+        self.of_attribute(path).any(|(at, held)| !held.mark.is_wanted() && is_meant(at))
     }
 
     /// The wanted attributes, `active` and `members` apart. What is dead is not wanted, and not unwanted either.

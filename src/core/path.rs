@@ -210,9 +210,9 @@ pub fn is_core_schema(urn: &str) -> bool {
 // As its text, written and read in place: a record holds dozens of paths.
 impl Serialize for Path {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match (&self.schema, &self.selector, &self.sub) {
-            (None, None, None) => serializer.serialize_str(&self.attribute),
-            _ => serializer.collect_str(self),
+        match self.schema.is_none() && self.is_root() {
+            true => serializer.serialize_str(&self.attribute),
+            false => serializer.collect_str(self),
         }
     }
 }

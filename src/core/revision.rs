@@ -38,10 +38,6 @@ impl Ord for Sequence {
         if self.0 == other.0 {
             return Ordering::Equal;
         }
-        // of one length, digits compare as texts do
-        if self.0.len() == other.0.len() && self.is_digits() && other.is_digits() {
-            return self.0.as_bytes().cmp(other.0.as_bytes());
-        }
         match (self.is_digits(), other.is_digits()) {
             (true, true) => (self.value().len(), self.value()).cmp(&(other.value().len(), other.value())),
             (true, false) => Ordering::Less,

@@ -250,21 +250,9 @@ fn body(
     let Some(revision) = envelope.revision else {
         return Err(Refusal::decode("no order: one of `sequence` and `time` is required"));
     };
-    refuse_future(&revision, limits, now)?;
-    let delta =
-        match verb {
-            Verb::Put => put::delta(&envelope.key, envelope.data, &revision)
-                .map_err(|refusal| refusal.at(&revision))?,
-            Verb::Patch => patch::delta(&envelope.key, envelope.data, &revision)
-                .map_err(|refusal| refusal.at(&revision))?,
-            Verb::Delete => {
-                Delta { lifecycle: Lifecycle { put: None, deleted: Some(revision) }, ..Delta::default() }
-            }
-            Verb::Activate => active(true, revision),
-            Verb::Deactivate => active(false, revision),
-            Verb::Intent | Verb::Verdict => Delta::default(),
-        };
-    let Envelope { id, key, .. } = envelope;
+    let Envelope { id, key, data, .. } = envelope;
+    let delta = refuse_future(&revision, limits, now).and_then(|()| said(verb, &key, data, &revision));
+    let delta = delta.map_err(|refusal| refusal.at(&revision))?;
     // an event that an operator replays, byte for byte, lifts marks as an intent would
     let round = input.round.filter(|round| !input.from_publishers && *round > 0);
     let origin = if round.is_some() { Origin::Replay } else { Origin::Publisher };
@@ -273,8 +261,24 @@ fn body(
     Ok(Decoded::Change(Box::new(change)))
 }
 
-fn active(active: bool, revision: Revision) -> Delta {
-    let register = Register { path: Path::core("active"), value: Some(Value::Bool(active)), revision };
+/// What an event says at its revision.
+fn said(verb: Verb, key: &ResourceKey, data: Value, revision: &Revision) -> Result<Delta, Refusal> {
+    match verb {
+        Verb::Put => put::delta(key, data, revision),
+        Verb::Patch => patch::delta(key, data, revision),
+        Verb::Delete => {
+            let lifecycle = Lifecycle { put: None, deleted: Some(revision.clone()) };
+            Ok(Delta { lifecycle, ..Delta::default() })
+        }
+        Verb::Activate => Ok(active(true, revision)),
+        Verb::Deactivate => Ok(active(false, revision)),
+        Verb::Intent | Verb::Verdict => Ok(Delta::default()),
+    }
+}
+
+fn active(active: bool, revision: &Revision) -> Delta {
+    let (path, value) = (Path::core("active"), Some(Value::Bool(active)));
+    let register = Register { path, value, revision: revision.clone() };
     Delta { attributes: vec![register], ..Delta::default() }
 }
 
@@ -287,5 +291,5 @@ fn refuse_future(revision: &Revision, limits: &Limits, now: Millis) -> Result<()
     let ahead = (time.as_millisecond() - now.0) / 1000;
     let detail =
         format!("ordered by `time` alone, which lies {ahead} s ahead: more than events.max_clock_skew");
-    Err(Refusal::new(Class::FutureTime, detail).at(revision))
+    Err(Refusal::new(Class::FutureTime, detail))
 }

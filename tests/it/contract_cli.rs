@@ -158,14 +158,5 @@ async fn check_is_content_with_what_works() {
     let output = checked.await.unwrap().unwrap();
     assert_eq!(code(&output), 0, "{}", stdout(&output));
     assert_eq!(stdout(&output).lines().count(), 6, "{}", stdout(&output));
-    assert!(
-        sandbox
-            .admin("GET", "requests", None)
-            .await
-            .body
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|it| it["method"] == "GET")
-    );
+    assert_eq!(sandbox.writes().await, 0);
 }

@@ -34,12 +34,6 @@ async fn arrives(sandbox: &Sandbox, name: &str) {
     .await;
 }
 
-/// Requests that write.
-async fn writes(sandbox: &Sandbox) -> usize {
-    let requests = sandbox.admin("GET", "requests", None).await.body;
-    requests.as_array().unwrap().iter().filter(|request| request["method"] != "GET").count()
-}
-
 fn id(letter: &Value) -> String {
     letter["id"].as_str().unwrap().to_owned()
 }
@@ -108,11 +102,11 @@ async fn a_superseded_letter_writes_nothing() {
     relay.publish(&[ana(3, "Chief")]);
     relay.settled(3).await;
     assert_eq!(verdicts(&relay), ["superseded"]);
-    let before = writes(&sandbox).await;
+    let before = sandbox.writes().await;
     let said = replayed(&relay, &["--all", "--json"]);
     assert_eq!(said.documents()[0]["superseded"], 1, "{said:?}");
     relay.settled(4).await;
-    assert_eq!(writes(&sandbox).await, before);
+    assert_eq!(sandbox.writes().await, before);
     let state = sandbox.admin("GET", "state", None).await.body;
     assert_eq!(state["Users"][0]["title"], "Chief");
 }

@@ -47,22 +47,13 @@ async fn titles(sandbox: &Sandbox, title: &str) -> usize {
     state["Users"].as_array().unwrap().iter().filter(|user| user["title"] == title).count()
 }
 
-/// The requests so far.
-async fn requests(sandbox: &Sandbox) -> Vec<Value> {
-    sandbox.admin("GET", "requests", None).await.body.as_array().unwrap().clone()
-}
-
-async fn writes(sandbox: &Sandbox) -> usize {
-    requests(sandbox).await.iter().filter(|request| request["method"] != "GET").count()
-}
-
 /// Waits until so many probes have failed.
 async fn probed_in_vain(sandbox: &Sandbox, count: usize) {
     let failed = |request: &&Value| {
         request["status"] == 500 && request["path"].as_str().unwrap().ends_with("/ServiceProviderConfig")
     };
     eventually(&format!("{count} probes have failed"), async || {
-        (requests(sandbox).await.iter().filter(failed).count() >= count).then_some(())
+        (sandbox.requests().await.iter().filter(failed).count() >= count).then_some(())
     })
     .await;
 }
@@ -85,7 +76,7 @@ async fn a_pause_stops_both_and_a_resume_starts_both() {
     })
     .await;
     assert_eq!(status(&relays[1])["pending"]["create"], PEOPLE);
-    assert_eq!(writes(&sandbox).await, 0);
+    assert_eq!(sandbox.writes().await, 0);
 
     switched(&relays[1], &["resume"]);
     eventually("everybody is there", async || (titles(&sandbox, "title 1").await == PEOPLE).then_some(()))
@@ -109,7 +100,7 @@ async fn an_outage_that_one_has_seen_is_known_to_the_other() {
     probed_in_vain(&sandbox, 2).await;
     let outage = status(&relays[1]);
     assert!(outage["trouble"] == "down" && outage["circuit"] != "closed", "{outage}");
-    let before = writes(&sandbox).await;
+    let before = sandbox.writes().await;
     relays[0].publish(&puts(2, 1..PEOPLE));
     eventually("both go on merging", async || {
         let merged = counted(&relays, "scim_relay_events_merged_total", "result=\"new\"").await?;
@@ -117,7 +108,7 @@ async fn an_outage_that_one_has_seen_is_known_to_the_other() {
     })
     .await;
     probed_in_vain(&sandbox, 4).await;
-    assert_eq!(writes(&sandbox).await, before, "nobody writes while the target is down");
+    assert_eq!(sandbox.writes().await, before, "nobody writes while the target is down");
 
     sandbox.set_faults(json!({})).await;
     eventually("everybody has it", async || (titles(&sandbox, "title 2").await == PEOPLE).then_some(()))

@@ -82,16 +82,16 @@ impl Desk {
         let mut pass = Pass::begin(&self.broker, &self.queue(place)).await.map_err(broker_failed)?;
         let (mut letters, mut left) = (Vec::new(), chosen.ids.len());
         loop {
-            let mut found = match left {
+            let found = match left {
                 0 => None,
                 _ => pass.next().await.map_err(broker_failed)?,
             };
             let done = found.is_none();
-            if let Some(found) = &mut found {
-                name_resource(found, &self.settings, self.now());
-            }
             letters.extend(found.filter(|found| chosen.ids.contains(&found.head.id)).inspect(|_| left -= 1));
             if letters.len() >= CHUNK || (done && !letters.is_empty()) {
+                for found in &mut letters {
+                    name_resource(found, &self.settings, self.now());
+                }
                 for (found, foreseen) in letters.iter().zip(self.foresee(&letters, &rules).await?) {
                     *totals.entry(foreseen.verdict).or_default() += 1;
                     take(found, &foreseen);

@@ -51,20 +51,18 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     async fn fill(&self, keys: &mut Vec<ResourceKey>, draw: &Draw, more: bool) -> Result<(), StoreError> {
         let mut request = Request::default();
         self.round(keys, &mut request).await?;
-        let fills = self.transport() == Transport::Bulk && more;
+        let mut fills = self.transport() == Transport::Bulk && more;
         for _ in 0..MAX_REFILLS {
             let free = draw.limit - request.claimed.len();
             // a lone one would wait for nothing
             if !fills || request.claimed.is_empty() || free == 0 {
                 break;
             }
-            let (more, goes_on) = self.draw(draw, free).await?;
             let from = keys.len();
-            keys.extend(more);
+            let (others, more) = self.draw(draw, free).await?;
+            keys.extend(others);
             self.round(&keys[from..], &mut request).await?;
-            if !goes_on {
-                break;
-            }
+            fills = more;
         }
         self.deliver(request.claimed).await
     }

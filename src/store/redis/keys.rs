@@ -50,7 +50,7 @@ impl Keys {
     }
 
     fn begin(&self, bucket: u8) -> &str {
-        self.buckets.get(usize::from(bucket)).map_or("", String::as_str)
+        &self.buckets[usize::from(bucket)]
     }
 
     /// Where a resource lives.

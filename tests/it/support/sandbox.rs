@@ -112,10 +112,19 @@ impl Sandbox {
         users.map(|user| user["userName"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// The statuses of all requests so far.
+    /// All requests so far.
+    pub async fn requests(&self) -> Vec<Value> {
+        self.admin("GET", "requests", None).await.body.as_array().unwrap().clone()
+    }
+
+    /// Their statuses.
     pub async fn statuses(&self) -> Vec<u64> {
-        let requests = self.admin("GET", "requests", None).await.body;
-        requests.as_array().unwrap().iter().map(|it| it["status"].as_u64().unwrap()).collect()
+        self.requests().await.iter().map(|it| it["status"].as_u64().unwrap()).collect()
+    }
+
+    /// How many of them write.
+    pub async fn writes(&self) -> usize {
+        self.requests().await.iter().filter(|request| request["method"] != "GET").count()
     }
 }
 
