@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::core::resource::ResourceKey;
 
 /// One of the batches of this process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Batch(u64);
 
 #[derive(Debug)]
@@ -63,10 +63,6 @@ impl InFlight {
 
     pub fn keys(&self) -> Vec<ResourceKey> {
         self.held.keys().cloned().collect()
-    }
-
-    pub fn len(&self) -> usize {
-        self.held.len()
     }
 
     /// These are leased until then.

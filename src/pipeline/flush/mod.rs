@@ -2,6 +2,7 @@
 
 mod batch;
 mod commit;
+mod company;
 mod conditions;
 pub mod explain;
 mod guard;
@@ -26,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::company::Company;
 use self::conditions::Tiding;
 use self::in_flight::{Batch, InFlight};
 use self::start::Started;
@@ -91,8 +93,7 @@ struct Learnt {
     absent: BTreeMap<String, Millis>,
     /// Resources that this process is working on.
     in_flight: InFlight,
-    /// When a batch of the patient lanes was last set off or ended, and how many resources the last one had.
-    last_batch: Option<(Millis, usize)>,
+    company: Company,
     /// When the guard was last said to have tripped.
     tripped: BTreeMap<ResourceType, Millis>,
 }

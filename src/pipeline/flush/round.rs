@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::batch::{Claimed, Item, Items, Next, Ready};
 use super::start::Draw;
-use super::{Flush, Pace};
+use super::{COMPANY_POLL, Flush, Pace};
 use crate::core::desired::Presence;
 use crate::core::gap::{Reference, References};
 use crate::core::plan::Purpose;
@@ -25,7 +25,7 @@ use crate::pipeline::settings::{LEASE, ReferenceKind};
 const MAX_STEPS: usize = 4;
 
 /// How often a batch whose resources partly need nothing is filled up.
-const MAX_REFILLS: usize = 3;
+const MAX_REFILLS: usize = 8;
 
 /// What a batch is going to send.
 #[derive(Default)]
@@ -51,20 +51,40 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     async fn fill(&self, keys: &mut Vec<ResourceKey>, draw: &Draw, more: bool) -> Result<(), StoreError> {
         let mut request = Request::default();
         self.round(keys, &mut request).await?;
-        let mut fills = self.transport() == Transport::Bulk && more;
-        for _ in 0..MAX_REFILLS {
-            let free = draw.limit - request.claimed.len();
-            // a lone one would wait for nothing
-            if !fills || request.claimed.is_empty() || free == 0 {
-                break;
-            }
-            let from = keys.len();
-            let (others, more) = self.draw(draw, free).await?;
-            keys.extend(others);
-            self.round(&keys[from..], &mut request).await?;
-            fills = more;
+        if draw.patient && self.transport() == Transport::Bulk && more {
+            let filled = self.fill_up(keys, draw, &mut request).await;
+            self.learnt().company.gathered(draw.batch);
+            filled?;
         }
         self.deliver(request.claimed).await
+    }
+
+    /// A batch that was full, but for resources that need nothing: others take their places. Where no more are due, it waits
+    /// for what the requests in flight make due, such as groups whose members they create.
+    async fn fill_up(
+        &self,
+        keys: &mut Vec<ResourceKey>,
+        draw: &Draw,
+        request: &mut Request,
+    ) -> Result<(), StoreError> {
+        let (since, mut refills) = (self.clock.now(), 0);
+        // a lone one would wait for nothing
+        while refills < MAX_REFILLS && !request.claimed.is_empty() && request.claimed.len() < draw.limit {
+            self.learnt().company.gathers(draw.batch, request.claimed.len());
+            // asked first: what those that have ended by now made due is drawn
+            let company = self.has_company(draw.batch, since);
+            let from = keys.len();
+            let (others, more) = self.draw(draw, draw.limit - request.claimed.len()).await?;
+            refills += usize::from(!others.is_empty());
+            keys.extend(others);
+            self.round(&keys[from..], request).await?;
+            match (more, company) {
+                (true, _) => {}
+                (false, true) => tokio::time::sleep(COMPANY_POLL).await,
+                (false, false) => break,
+            }
+        }
+        Ok(())
     }
 
     /// Plans these resources, and claims what is to be written.

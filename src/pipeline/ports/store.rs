@@ -155,6 +155,13 @@ pub trait Store: super::Switch + super::Guard {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(Lane, ResourceKey)>, StoreError>> + Send;
 
+    /// How many resources are due in `lanes`.
+    fn due_count(
+        &self,
+        lanes: &[Lane],
+        now: Millis,
+    ) -> impl Future<Output = Result<usize, StoreError>> + Send;
+
     /// The earliest due time in any of `lanes`.
     fn next_due(&self, lanes: &[Lane]) -> impl Future<Output = Result<Option<Millis>, StoreError>> + Send;
 

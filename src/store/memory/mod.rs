@@ -172,6 +172,11 @@ impl Store for MemoryStore {
         Ok(due.into_iter().map(|(_, _, lane, key)| (lane, key)).collect())
     }
 
+    async fn due_count(&self, lanes: &[Lane], now: Millis) -> Result<usize, StoreError> {
+        let state = self.state();
+        Ok(state.due.values().filter(|due| lanes.contains(&due.lane) && due.at <= now).count())
+    }
+
     async fn next_due(&self, lanes: &[Lane]) -> Result<Option<Millis>, StoreError> {
         let state = self.state();
         Ok(state.due.values().filter(|due| lanes.contains(&due.lane)).map(|due| due.at).min())

@@ -39,7 +39,7 @@ impl RedisStore {
     }
 
     /// How much is due in each of these lanes.
-    async fn count_due(&self, lanes: &[Lane], now: Millis) -> Result<Vec<PerBucket>, StoreError> {
+    pub(super) async fn count_due(&self, lanes: &[Lane], now: Millis) -> Result<Vec<PerBucket>, StoreError> {
         let what = "count what is due";
         let keys = lanes.iter().flat_map(|lane| (0..BUCKETS).map(|bucket| self.keys.lane(bucket, *lane)));
         let commands = keys.map(|key| {

@@ -51,6 +51,11 @@ impl Store for RedisStore {
         self.take(lanes, now, hold, limit).await
     }
 
+    async fn due_count(&self, lanes: &[Lane], now: Millis) -> Result<usize, StoreError> {
+        let due = self.count_due(lanes, now).await?;
+        Ok(due.iter().flatten().sum())
+    }
+
     async fn next_due(&self, lanes: &[Lane]) -> Result<Option<Millis>, StoreError> {
         self.earliest(lanes).await
     }

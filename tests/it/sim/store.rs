@@ -98,6 +98,10 @@ impl Store for SimStore {
         call!(self, self.memory.take_due(lanes, now, hold, limit))
     }
 
+    async fn due_count(&self, lanes: &[Lane], now: Millis) -> Result<usize, StoreError> {
+        call!(self, self.memory.due_count(lanes, now))
+    }
+
     async fn next_due(&self, lanes: &[Lane]) -> Result<Option<Millis>, StoreError> {
         call!(self, self.memory.next_due(lanes))
     }

@@ -237,7 +237,9 @@ pub async fn answer<S: Store>(store: &S, step: &Step, now: Millis) -> String {
         Step::DirtyMembers(key, limit) => dirty_members(store, key, *limit).await,
         Step::ScanMembers(key) => text(ledger(store, key).await),
         Step::Take { lanes, hold, limit } => take(store, lanes, now, *hold, *limit).await,
-        Step::NextDue(lanes) => text(store.next_due(lanes).await.unwrap()),
+        Step::NextDue(lanes) => {
+            text((store.next_due(lanes).await.unwrap(), store.due_count(lanes, now).await.unwrap()))
+        }
         Step::Touch(keys) => done(store.touch(keys).await),
         Step::TouchMember(groups, member) => done(store.touch_member(groups, member).await),
         Step::Renew { owner, held } => done(store.renew(owner, held, now, LONG).await),
