@@ -4,6 +4,7 @@ mod ask;
 mod build;
 mod dead;
 mod documents;
+mod forecast;
 mod held;
 mod inspect;
 mod publish;

@@ -86,13 +86,18 @@ async fn what_the_guard_holds_is_seen_approved_and_rejected() {
     assert!(first["operation"].as_str().unwrap().starts_with("PATCH /Users/"), "{first}");
     let shown = String::from_utf8(held(&relay, &["show", id]).stdout).unwrap();
     assert!(shown.contains(&resource) && shown.contains("\"origin\": \"approve\""), "{shown}");
+    assert!(shown.contains("if approved now  deprovision\n"), "{shown}");
 
     // nobody can be asked here, and without a choice nothing is done
     assert_eq!(held(&relay, &["approve", id]).status.code(), Some(2));
     assert_eq!(held(&relay, &["approve", "--yes"]).status.code(), Some(2));
     let approved = held(&relay, &["approve", id, "--yes", "--reason", "agreed with HR"]);
     let told = String::from_utf8(approved.stderr).unwrap();
-    assert!(told.contains("1 held (1 User PATCH)") && told.contains("agreed with HR"), "{told}");
+    assert!(
+        told.contains("1 held (1 User PATCH): would come to 1 deprovision\n")
+            && told.contains("agreed with HR"),
+        "{told}"
+    );
     assert_eq!((approved.status.code(), approved.stdout.as_slice()), (Some(0), b"1 approved\n".as_slice()));
     eventually("the approved one has left", async || {
         inactive(&sandbox).await.contains(&resource).then_some(())

@@ -1,71 +1,41 @@
 //! `dead plan` and `dead show`: what would come of letters today. Nothing is sent but a question what the target can do.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::desk::{Chosen, Desk, Place, broker_failed};
 use super::index::refresh;
 use super::lock::Lock;
 use super::reading::{Said, name_resource, read};
-use crate::app::{Failure, build, failed};
+use crate::app::forecast::{Totals, forecast, load, rules, totals_text};
+use crate::app::{Failure, failed};
 use crate::broker::scan::{Found, Pass};
 use crate::cli::{Exit, Look};
 use crate::core::change::Change;
-use crate::core::foresee::{Foreseen, Foresight, foresee};
+use crate::core::foresee::{Foreseen, Foresight};
 use crate::core::gap::Rules;
 use crate::ops::letter;
-use crate::pipeline::ports::{Load, Loaded, Store, Target};
-use crate::pipeline::settings::MEMBERS_PER_REQUEST;
+use crate::pipeline::ports::{Loaded, Store};
 
 /// Letters foreseen at once.
 const CHUNK: usize = 200;
 
-/// How long the target may take to say what it can do: a plan is for outages too.
-const DISCOVERY: Duration = Duration::from_secs(3);
-
-/// How many letters would come to what.
-pub(super) type Totals = BTreeMap<Foresight, usize>;
-
 impl Desk {
-    /// The rules of writing; what the target can do is asked, and assumed to be the usual if it does not say.
-    pub(super) async fn rules(&self) -> Result<Rules, Failure> {
-        let target = build::target(&self.config)?;
-        let capabilities = match tokio::time::timeout(DISCOVERY, target.discover()).await {
-            Ok(answer) => answer.ok(),
-            Err(_) => None,
-        };
-        Ok(Rules {
-            etag: capabilities.as_ref().is_some_and(|c| c.etag),
-            patch: capabilities.as_ref().is_none_or(|c| c.patch),
-            user: self.settings.user,
-            group: self.settings.group,
-            members_per_request: MEMBERS_PER_REQUEST,
-        })
-    }
-
     /// Foresees letters, in the order given.
     pub(super) async fn foresee(&self, letters: &[Found], rules: &Rules) -> Result<Vec<Foreseen>, Failure> {
         let said: Vec<Said> =
             letters.iter().map(|found| read(found, &self.settings, self.now()).said).collect();
-        let changes = said.iter().filter_map(|said| match said {
-            Said::Change(change) => Some(load(change)),
-            Said::Ignored | Said::Refused(_) | Said::Unsendable(_) => None,
-        });
-        let loaded = self.store.load(&changes.collect::<Vec<_>>()).await.map_err(failed)?;
-        let mut loaded = loaded.into_iter();
+        let changes: Vec<&Change> = said.iter().filter_map(Said::change).collect();
+        let mut forecast = forecast(&self.store, &changes, rules).await?.into_iter();
         let fails = |why: String| Foreseen { verdict: Foresight::WouldFail, why };
-        let foreseen = said.into_iter().map(|said| match said {
-            Said::Change(change) => match loaded.next() {
-                Some(Loaded { record, members, .. }) => foresee(&record, &members, &change, rules),
-                None => fails("its record could not be read".into()),
-            },
+        let foreseen = said.iter().map(|said| match said {
+            Said::Change(_) => {
+                forecast.next().unwrap_or_else(|| fails("its record could not be read".into()))
+            }
             Said::Ignored => {
                 Foreseen { verdict: Foresight::AlreadyTrue, why: "it says nothing to the relay".into() }
             }
-            Said::Refused(refusal) => fails(refusal.detail),
-            Said::Unsendable(why) => fails(why),
+            Said::Refused(refusal) => fails(refusal.detail.clone()),
+            Said::Unsendable(why) => fails(why.clone()),
         });
         Ok(foreseen.collect())
     }
@@ -77,7 +47,7 @@ impl Desk {
         chosen: &Chosen,
         mut take: impl FnMut(&Found, &Foreseen),
     ) -> Result<Totals, Failure> {
-        let rules = self.rules().await?;
+        let rules = rules(&self.config, &self.settings).await?;
         let mut totals = Totals::new();
         let mut pass = Pass::begin(&self.broker, &self.queue(place)).await.map_err(broker_failed)?;
         let (mut letters, mut left) = (Vec::new(), chosen.ids.len());
@@ -104,20 +74,6 @@ impl Desk {
             }
         }
     }
-}
-
-fn load(change: &Change) -> Load {
-    let members = change.delta.members.iter().map(|member| member.value.clone());
-    Load { key: change.key.clone(), members: members.collect() }
-}
-
-/// Totals as one line.
-pub(super) fn totals_text(totals: &Totals) -> String {
-    let parts = Foresight::ALL.into_iter().filter_map(|verdict| {
-        totals.get(&verdict).map(|count| format!("{count} {}", verdict.name().replace('_', " ")))
-    });
-    let parts: Vec<String> = parts.collect();
-    if parts.is_empty() { "no letters".into() } else { parts.join(", ") }
 }
 
 /// A letter with its verdict, for programs.

@@ -21,6 +21,15 @@ pub(super) enum Said {
     Unsendable(String),
 }
 
+impl Said {
+    pub(super) fn change(&self) -> Option<&Change> {
+        match self {
+            Said::Change(change) => Some(change),
+            Said::Ignored | Said::Refused(_) | Said::Unsendable(_) => None,
+        }
+    }
+}
+
 /// A letter, read.
 #[derive(Debug)]
 pub(super) struct Reading {

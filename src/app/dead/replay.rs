@@ -11,9 +11,9 @@ use super::desk::{Chosen, Desk, Place, broker_failed};
 use super::index::refresh;
 use super::lock::Lock;
 use super::outcome::{Sent, Tally, settle};
-use super::plan::totals_text;
 use super::reading::{Said, read, unpublished};
 use super::selection::Selection;
+use crate::app::forecast::{self, totals_text};
 use crate::app::{Failure, failed};
 use crate::broker::publisher::AmqpPublisher;
 use crate::broker::scan::{Found, Pass, Seen};
@@ -53,7 +53,7 @@ async fn plan_and_run(
     lock: &Lock,
 ) -> Result<Exit, Failure> {
     refresh(desk, place, lock).await?;
-    let rules = desk.rules().await?;
+    let rules = forecast::rules(&desk.config, &desk.settings).await?;
     report_earlier(desk, &rules).await?;
     let chosen = desk.choose(place, selection).await?;
     let totals = desk.foresee_all(place, &chosen, |_, _| ()).await?;

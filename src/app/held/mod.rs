@@ -1,14 +1,17 @@
 //! `held`: what the guard holds, seen and decided about. The queue is passed over: the letters that are not meant go back.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod preview;
+
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use self::preview::Seer;
 use super::dead::selection::Selection;
 use super::{Failure, build, end, environment, failed, load};
 use crate::broker::connection::BrokerOptions;
@@ -17,6 +20,7 @@ use crate::broker::scan::{Found, Pass, Seen};
 use crate::broker::topology::Names;
 use crate::cli::{Exit, HeldAction, HeldChange, HeldSelect};
 use crate::config::Config;
+use crate::core::foresee::Foreseen;
 use crate::ops::audit;
 use crate::ops::clock::{SystemClock, ulid};
 use crate::ops::letter::{headers, printable};
@@ -42,10 +46,11 @@ async fn run(path: &Path, action: HeldAction) -> Result<Exit, Failure> {
         Queue { options: build::broker_options(&config)?, name: Names::new(&config.target.name).of("held") };
     match action {
         HeldAction::List(look) => {
-            queue.show(parse(look.select)?, if look.json.json { json_line } else { line }).await
+            queue.list(parse(look.select)?, if look.json.json { json_line } else { line }).await
         }
         HeldAction::Show(look) => {
-            queue.show(parse(look.select)?, if look.json.json { json_full } else { full }).await
+            let seer = Seer::open(&config, &build::settings(&config)).await?;
+            queue.show_in_full(parse(look.select)?, &seer, look.json.json).await
         }
         HeldAction::Approve(change) => decide(&config, queue, change, Decision::Approve).await,
         HeldAction::Reject(change) => decide(&config, queue, change, Decision::Reject).await,
@@ -71,7 +76,7 @@ impl Queue {
     }
 
     /// Prints the letters that are meant.
-    async fn show(&self, selection: Selection, print: fn(&Found) -> String) -> Result<Exit, Failure> {
+    async fn list(&self, selection: Selection, print: fn(&Found) -> String) -> Result<Exit, Failure> {
         let mut pass = self.pass().await?;
         let mut shown = 0;
         while let Some(letter) = next(&mut pass, &selection, shown).await? {
@@ -81,15 +86,17 @@ impl Queue {
         ended(pass).await
     }
 
-    /// The heads of the letters that are meant.
-    async fn heads(&self, selection: &Selection) -> Result<Vec<Head>, Failure> {
+    /// Prints the letters that are meant in full, with what would come of them if they were approved now.
+    async fn show_in_full(&self, selection: Selection, seer: &Seer, json: bool) -> Result<Exit, Failure> {
         let mut pass = self.pass().await?;
-        let mut heads = Vec::new();
-        while let Some(letter) = next(&mut pass, selection, heads.len()).await? {
-            heads.push(letter.head);
+        let mut shown = 0;
+        while let Some(letter) = next(&mut pass, &selection, shown).await? {
+            let foreseen = seer.foresee(std::slice::from_ref(&letter)).await?.pop().flatten();
+            let print = if json { json_full } else { full };
+            println!("{}", print(&letter, foreseen.as_ref()));
+            shown += 1;
         }
-        ended(pass).await?;
-        Ok(heads)
+        ended(pass).await
     }
 }
 
@@ -121,8 +128,10 @@ async fn decide(
 ) -> Result<Exit, Failure> {
     let selection = parse(change.select)?;
     selection.must_choose()?;
-    let heads = queue.heads(&selection).await?;
-    eprintln!("{}", totals(&heads, decision));
+    let seer = Seer::open(config, &build::settings(config)).await?;
+    let preview = seer.preview(&queue, &selection).await?;
+    eprintln!("{}", preview.text(decision));
+    let heads = preview.heads;
     if heads.is_empty() {
         println!("0 {}", past(decision));
         let named = !selection.ids.is_empty();
@@ -258,28 +267,6 @@ fn past(decision: Decision) -> &'static str {
     }
 }
 
-/// How many there are of which kind, before anything is done.
-fn totals(heads: &[Head], decision: Decision) -> String {
-    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
-    for head in heads {
-        let kind = head.resource.as_deref().and_then(|resource| resource.split('/').next()).unwrap_or("?");
-        let method =
-            head.operation.as_deref().and_then(|operation| operation.split(' ').next()).unwrap_or("?");
-        *kinds.entry(format!("{kind} {method}")).or_default() += 1;
-    }
-    let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    let what = match decision {
-        Decision::Approve => {
-            "would be deprovisioned at the target, unless something newer was said meanwhile"
-        }
-        Decision::Reject => "would stay as they are",
-    };
-    match heads.len() {
-        0 => "no held change is meant".to_owned(),
-        count => format!("{count} held ({}): {what}", kinds.join(", ")),
-    }
-}
-
 fn line(letter: &Found) -> String {
     let head = &letter.head;
     let text = |text: &Option<String>| printable(text.as_deref().unwrap_or("-"));
@@ -293,20 +280,30 @@ fn line(letter: &Found) -> String {
     )
 }
 
-fn full(letter: &Found) -> String {
-    let body: Result<serde_json::Value, _> = serde_json::from_slice(&letter.message.body);
+fn full(letter: &Found, foreseen: Option<&Foreseen>) -> String {
+    let body: Result<Value, _> = serde_json::from_slice(&letter.message.body);
     let intent = body.map(|body| body["data"].clone()).and_then(|data| serde_json::to_string_pretty(&data));
     let intent = intent.unwrap_or_else(|_| "it is no JSON".to_owned());
-    format!("{}\n{intent}\n", headers(&letter.head))
+    let approved = foreseen.map_or_else(
+        || "nothing: it carries no intent of the relay".to_owned(),
+        |foreseen| match foreseen.why.as_str() {
+            "" => foreseen.verdict.name().to_owned(),
+            why => format!("{}: {why}", foreseen.verdict.name()),
+        },
+    );
+    format!("{}\n{intent}\n\nif approved now  {approved}\n", headers(&letter.head))
 }
 
 fn json_line(letter: &Found) -> String {
     letter.head.to_json()
 }
 
-fn json_full(letter: &Found) -> String {
-    let body: serde_json::Value = serde_json::from_slice(&letter.message.body).unwrap_or_default();
+fn json_full(letter: &Found, foreseen: Option<&Foreseen>) -> String {
+    let body: Value = serde_json::from_slice(&letter.message.body).unwrap_or_default();
     let mut document = json!(letter.head);
     document["intent"] = body["data"].clone();
+    if let Some(foreseen) = foreseen {
+        document["verdict"] = json!(foreseen.verdict);
+    }
     document.to_string()
 }

@@ -1,0 +1,62 @@
+//! Forecasts: what would come of changes if they were merged now. Nothing is sent but a question what the target can do.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Failure, build, failed};
+use crate::config::Config;
+use crate::core::change::Change;
+use crate::core::foresee::{Foreseen, Foresight, foresee};
+use crate::core::gap::Rules;
+use crate::pipeline::ports::{Load, Store, Target};
+use crate::pipeline::settings::{MEMBERS_PER_REQUEST, Settings};
+use crate::store::redis::RedisStore;
+
+/// How long the target may take to say what it can do: a forecast is for outages too.
+const DISCOVERY: Duration = Duration::from_secs(3);
+
+/// How many changes would come to what.
+pub(super) type Totals = BTreeMap<Foresight, usize>;
+
+/// The rules of writing; what the target can do is asked, and assumed to be the usual if it does not say.
+pub(super) async fn rules(config: &Config, settings: &Settings) -> Result<Rules, Failure> {
+    let target = build::target(config)?;
+    let capabilities = match tokio::time::timeout(DISCOVERY, target.discover()).await {
+        Ok(answer) => answer.ok(),
+        Err(_) => None,
+    };
+    Ok(Rules {
+        etag: capabilities.as_ref().is_some_and(|c| c.etag),
+        patch: capabilities.as_ref().is_none_or(|c| c.patch),
+        user: settings.user,
+        group: settings.group,
+        members_per_request: MEMBERS_PER_REQUEST,
+    })
+}
+
+/// What would come of these changes, in their order, by what is known of their resources today.
+pub(super) async fn forecast(
+    store: &RedisStore,
+    changes: &[&Change],
+    rules: &Rules,
+) -> Result<Vec<Foreseen>, Failure> {
+    let loads: Vec<Load> = changes.iter().map(|change| load(change)).collect();
+    let loaded = store.load(&loads).await.map_err(failed)?;
+    let foreseen = loaded.iter().zip(changes);
+    Ok(foreseen.map(|(loaded, change)| foresee(&loaded.record, &loaded.members, change, rules)).collect())
+}
+
+/// What a change is about: its resource, and the members that it names.
+pub(super) fn load(change: &Change) -> Load {
+    let members = change.delta.members.iter().map(|member| member.value.clone());
+    Load { key: change.key.clone(), members: members.collect() }
+}
+
+/// Totals as one line.
+pub(super) fn totals_text(totals: &Totals) -> String {
+    let parts = Foresight::ALL.into_iter().filter_map(|verdict| {
+        totals.get(&verdict).map(|count| format!("{count} {}", verdict.name().replace('_', " ")))
+    });
+    let parts: Vec<String> = parts.collect();
+    if parts.is_empty() { "no letters".into() } else { parts.join(", ") }
+}
