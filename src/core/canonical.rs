@@ -3,9 +3,13 @@
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+/// Room for the text of most events, so that it is not moved as it grows.
+const TEXT_BYTES: usize = 2_048;
+
 /// SHA-256 of an object's canonical JSON.
 pub fn sha256(object: &Map<String, Value>) -> [u8; 32] {
-    let text = serde_json::to_vec(object).expect("JSON values always serialise, memory takes all");
+    let mut text = Vec::with_capacity(TEXT_BYTES);
+    serde_json::to_writer(&mut text, object).expect("JSON values always serialise, memory takes all");
     Sha256::digest(text).into()
 }
 

@@ -1,5 +1,7 @@
 //! A change: an event's normalised meaning for one resource, as registers that merge.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -13,11 +15,18 @@ use super::schedule::Millis;
 pub struct Register {
     /// Which path. The whole `members` without a value is the floor of the member ledger.
     pub path: Path,
-    /// The value; none removes.
+    /// The value, shared with the record that it is merged into; none removes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<Value>,
+    pub value: Option<Arc<Value>>,
     /// When in the source's order.
     pub revision: Revision,
+}
+
+impl Register {
+    /// What is said of a path; no value removes.
+    pub fn new(path: Path, value: Option<Value>, revision: Revision) -> Self {
+        Self { path, value: value.map(Arc::new), revision }
+    }
 }
 
 /// What was said last about one member of a group.

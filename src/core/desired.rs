@@ -8,6 +8,7 @@
 mod wire;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,7 +24,7 @@ pub struct Held {
     /// When it was said.
     pub revision: Revision,
     /// The value; none removes.
-    pub value: Option<Value>,
+    pub value: Option<Arc<Value>>,
     /// What became of it.
     pub mark: Mark,
 }
@@ -109,6 +110,19 @@ impl Desired {
         if self.floor_of(&new.path).is_some_and(|floor| new.revision < *floor) {
             return Merged::Stale;
         }
+        // the usual case after a newer `put` is that nothing is known of the attribute
+        if self.of_attribute(&new.path).next().is_some()
+            && let Some(merged) = self.meet(new, again)
+        {
+            return merged;
+        }
+        let held = Held { revision: new.revision.clone(), value: new.value.clone(), mark: again(Mark::LIVE) };
+        self.registers.insert(new.path.clone(), held);
+        Merged::New
+    }
+
+    /// Compares a word with what is held of its attribute, and drops what it hides; none: it is to be held.
+    fn meet(&mut self, new: &Register, again: &dyn Fn(Mark) -> Mark) -> Option<Merged> {
         if let Some(held) = self.registers.get_mut(&new.path)
             && held.revision == new.revision
         {
@@ -117,10 +131,10 @@ impl Desired {
                 // a mark may have come before the word
                 held.value = new.value.clone();
             }
-            return merged;
+            return Some(merged);
         }
         if self.is_overwritten(&new.path, &new.revision) {
-            return Merged::Stale;
+            return Some(Merged::Stale);
         }
         let is_hidden =
             |(path, held): &(&Path, &Held)| new.path.covers(path) && held.revision <= new.revision;
@@ -129,9 +143,7 @@ impl Desired {
         for path in &hidden {
             self.registers.remove(path);
         }
-        let held = Held { revision: new.revision.clone(), value: new.value.clone(), mark: again(Mark::LIVE) };
-        self.registers.insert(new.path.clone(), held);
-        Merged::New
+        None
     }
 
     /// The registers of the same attribute: in their order they stand together, the whole one first.
@@ -157,7 +169,10 @@ impl Desired {
     fn prune(&mut self) {
         let Self { put, deleted, registers } = self;
         let floor_of = |path: &Path| floor(path, put.as_ref(), deleted.as_ref());
-        registers.retain(|path, held| floor_of(path).is_none_or(|floor| held.revision >= *floor));
+        let is_visible =
+            |(path, held): &(Path, Held)| floor_of(path).is_none_or(|floor| held.revision >= *floor);
+        // built anew: nearly all go, and taking them out one by one costs more
+        *registers = std::mem::take(registers).into_iter().filter(is_visible).collect();
     }
 
     /// What the source wants to exist. A dead `put` revives nothing, and the `delete` before it counts no more: what is
@@ -228,7 +243,7 @@ impl Desired {
         let said = self.registers.get(&Path::core("active"));
         match said {
             Some(held) if !held.mark.is_wanted() => None,
-            Some(held) => held.value.as_ref().and_then(Value::as_bool),
+            Some(held) => held.value.as_deref().and_then(Value::as_bool),
             None if self.deleted.is_some() && self.presence() == Presence::Alive => Some(true),
             None => None,
         }
@@ -326,9 +341,11 @@ fn wanted(mut held: Vec<(&Path, &Held)>, based: bool) -> Option<Wanted> {
     let dead = held.iter().any(|(path, held)| path.selector.is_some() && !held.mark.is_wanted());
     let parts = held.iter().filter(|(path, held)| !path.is_root() && held.mark.is_wanted());
     let parts: Vec<(Path, Option<Value>)> =
-        parts.map(|(path, held)| ((*path).clone(), held.value.clone())).collect();
+        parts.map(|(path, held)| ((*path).clone(), held.value.as_deref().cloned())).collect();
     match whole {
-        Some(whole) if whole.mark.is_wanted() => Some(Wanted::Whole(fold(whole.value.clone(), &parts))),
+        Some(whole) if whole.mark.is_wanted() => {
+            Some(Wanted::Whole(fold(whole.value.as_deref().cloned(), &parts)))
+        }
         // elements of a list that the `put` does not have; sub-attributes stand for themselves
         None if based && !dead && parts.iter().any(|(path, _)| path.selector.is_some()) => {
             Some(Wanted::Whole(fold(None, &parts)))
@@ -431,11 +448,11 @@ mod tests {
     }
 
     fn set(path: &str, value: Value, n: u64) -> Register {
-        Register { path: path.parse().unwrap(), value: Some(value), revision: rev(n) }
+        Register::new(path.parse().unwrap(), Some(value), rev(n))
     }
 
     fn unset(path: &str, n: u64) -> Register {
-        Register { path: path.parse().unwrap(), value: None, revision: rev(n) }
+        Register::new(path.parse().unwrap(), None, rev(n))
     }
 
     fn put(n: u64, attributes: Vec<Register>) -> Delta {
@@ -560,7 +577,10 @@ mod tests {
         assert!(desired.is_withheld(&"emails".parse().unwrap()));
         let home = set("emails[type eq \"home\"]", json!({"type": "home", "value": "h"}), 3);
         desired.merge(&patch(vec![home.clone()]), Origin::Publisher, None);
-        assert_eq!(whole(&desired, "emails"), Some(Wanted::Parts(vec![(home.path, home.value)])));
+        assert_eq!(
+            whole(&desired, "emails"),
+            Some(Wanted::Parts(vec![(home.path, home.value.map(Arc::unwrap_or_clone))]))
+        );
         desired.merge(&put(4, vec![]), Origin::Publisher, None);
         assert!(!desired.is_withheld(&"emails".parse().unwrap()));
     }
@@ -659,7 +679,7 @@ mod tests {
             }
             for register in &event.attributes {
                 let root = register.path.root().to_string();
-                let parts = [(register.path.clone(), register.value.clone())];
+                let parts = [(register.path.clone(), register.value.as_deref().cloned())];
                 match fold(whole.remove(&root), &parts) {
                     Some(value) => drop(whole.insert(root, value)),
                     None => drop(whole.remove(&root)),

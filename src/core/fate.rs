@@ -143,7 +143,7 @@ mod tests {
     }
 
     fn put(n: u64, origin: Origin, round: Option<u32>) -> Change {
-        let title = Register { path: Path::core("title"), value: Some(json!("x")), revision: rev(n) };
+        let title = Register::new(Path::core("title"), Some(json!("x")), rev(n));
         let lifecycle = Lifecycle { put: Some(rev(n)), deleted: None };
         Change {
             key: key(),

@@ -213,11 +213,7 @@ mod tests {
     }
 
     fn put(n: u64, title: &str) -> Delta {
-        let set = |path: &str, value: &str| Register {
-            path: path.parse().unwrap(),
-            value: Some(json!(value)),
-            revision: rev(n),
-        };
+        let set = |path: &str, value: &str| Register::new(path.parse().unwrap(), Some(json!(value)), rev(n));
         let lifecycle = Lifecycle { put: Some(rev(n)), deleted: None };
         Delta { attributes: vec![set("userName", "ana"), set("title", title)], lifecycle, ..Delta::default() }
     }
@@ -289,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_patch_of_what_nobody_knows_would_fail() {
-        let title = Register { path: "title".parse().unwrap(), value: Some(json!("x")), revision: rev(2) };
+        let title = Register::new("title".parse().unwrap(), Some(json!("x")), rev(2));
         let patch = Delta { attributes: vec![title], ..Delta::default() };
         assert_eq!(verdict(&Record::default(), patch), Foresight::WouldFail);
     }

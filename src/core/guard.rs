@@ -164,7 +164,7 @@ pub fn deciding(record: &Record, purpose: Purpose) -> Option<Deciding> {
             let said = record.desired.registers().find(|(path, _)| **path == active);
             said.map(|(path, held)| {
                 let (value, revision) = (Some(Value::Bool(false)), held.revision.clone());
-                let attributes = vec![Register { path: path.clone(), value, revision }];
+                let attributes = vec![Register::new(path.clone(), value, revision)];
                 Deciding { intent: Delta { attributes, ..Delta::default() }, mark: held.mark }
             })
         }

@@ -24,14 +24,14 @@ pub fn implied(key: &ResourceKey, record: &Record) -> Vec<Register> {
     let said = |path: &Path| record.desired.registers().any(|(held, _)| held == path);
     if let (true, false, Some(put)) = (revived, said(&active), record.desired.put()) {
         let revision = put.revision.clone();
-        registers.push(Register { path: active, value: Some(Value::Bool(true)), revision });
+        registers.push(Register::new(active, Some(Value::Bool(true)), revision));
     }
     let external_id = Path::core("externalId");
     let value = Value::String(key.external_id.as_str().to_owned());
     if let (false, false, Some(revision)) =
         (has(&external_id, &value), said(&external_id), record.desired.latest().cloned())
     {
-        registers.push(Register { path: external_id, value: Some(value), revision });
+        registers.push(Register::new(external_id, Some(value), revision));
     }
     registers
 }
@@ -49,5 +49,5 @@ fn removals(record: &Record) -> Vec<Register> {
         .into_iter()
         .filter(|path| path.schema.is_some() || !matches!(path.attribute.as_str(), "active" | "externalId"))
         .filter(|path| !wanted.contains_key(&path.root()) && !dead(path));
-    gone.map(|path| Register { path: path.clone(), value: None, revision: put.revision.clone() }).collect()
+    gone.map(|path| Register::new(path.clone(), None, put.revision.clone())).collect()
 }

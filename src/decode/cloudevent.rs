@@ -278,7 +278,7 @@ fn said(verb: Verb, key: &ResourceKey, data: Value, revision: &Revision) -> Resu
 
 fn active(active: bool, revision: &Revision) -> Delta {
     let (path, value) = (Path::core("active"), Some(Value::Bool(active)));
-    let register = Register { path, value, revision: revision.clone() };
+    let register = Register::new(path, value, revision.clone());
     Delta { attributes: vec![register], ..Delta::default() }
 }
 

@@ -72,7 +72,8 @@ pub(super) fn without_values(error: &serde_json::Error) -> String {
 
 /// True if this intent deprovisions: it goes by the urgent way.
 fn is_urgent(delta: &Delta) -> bool {
-    let inactive = |r: &Register| r.path == Path::core("active") && r.value == Some(Value::Bool(false));
+    let inactive =
+        |r: &Register| r.path == Path::core("active") && r.value.as_deref() == Some(&Value::Bool(false));
     delta.lifecycle.deleted.is_some() || delta.attributes.iter().any(inactive)
 }
 

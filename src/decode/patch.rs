@@ -1,5 +1,7 @@
 //! `patch`: an RFC 7644 s3.5.2 PatchOp becomes registers.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::Refusal;
@@ -218,7 +220,7 @@ impl Writer<'_> {
         self.delta.members.clear();
         let path = Path::core("members");
         self.delta.attributes.retain(|register| register.path != path);
-        self.delta.attributes.push(Register { path, value: None, revision: self.revision.clone() });
+        self.delta.attributes.push(Register::new(path, None, self.revision.clone()));
     }
 
     /// One event's writes share one revision, so they are folded here: a part into a whole of the same event.
@@ -229,7 +231,8 @@ impl Writer<'_> {
             .iter_mut()
             .find(|r| r.path.is_root() && r.path != path && r.path.covers(&path));
         if let Some(whole) = whole {
-            whole.value = fold(whole.value.take(), &[(path, value)]);
+            let old = whole.value.take().map(Arc::unwrap_or_clone);
+            whole.value = fold(old, &[(path, value)]).map(Arc::new);
             return;
         }
         let element = self.delta.attributes.iter_mut().find(|r| r.path != path && r.path.covers(&path));
@@ -238,13 +241,13 @@ impl Writer<'_> {
             return;
         }
         self.delta.attributes.retain(|register| !path.covers(&register.path));
-        self.delta.attributes.push(Register { path, value, revision: self.revision.clone() });
+        self.delta.attributes.push(Register::new(path, value, self.revision.clone()));
     }
 }
 
 fn fold_into_element(element: &mut Register, path: &Path, value: Option<Value>) {
     let Some(sub) = &path.sub else { return };
-    let mut map = match element.value.take() {
+    let mut map = match element.value.take().map(Arc::unwrap_or_clone) {
         Some(Value::Object(map)) => map,
         _ => Map::new(),
     };
@@ -252,7 +255,7 @@ fn fold_into_element(element: &mut Register, path: &Path, value: Option<Value>) 
         Some(value) => drop(map.insert(sub.to_string(), value)),
         None => drop(map.remove(sub.as_str())),
     }
-    element.value = Some(with_selector(map, &element.path));
+    element.value = Some(Arc::new(with_selector(map, &element.path)));
 }
 
 fn manager() -> Path {

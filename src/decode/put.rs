@@ -32,7 +32,7 @@ pub(super) fn delta(key: &ResourceKey, data: Value, revision: &Revision) -> Resu
             put_members(key, &value, revision, &mut delta)?;
         } else if !is_dropped(&path) && !is_nothing(&value) {
             let value = normalised(&path, value)?;
-            delta.attributes.push(Register { path, value: Some(value), revision: revision.clone() });
+            delta.attributes.push(Register::new(path, Some(value), revision.clone()));
         }
     }
     Ok(delta)
@@ -98,7 +98,7 @@ fn put_members(
     if value.is_null() {
         return Ok(());
     }
-    delta.attributes.push(Register { path: Path::core("members"), value: None, revision: revision.clone() });
+    delta.attributes.push(Register::new(Path::core("members"), None, revision.clone()));
     let values = member_values(value).map_err(Refusal::decode)?;
     delta.members.extend(values.into_iter().map(|value| MemberRegister {
         value,

@@ -341,7 +341,7 @@ fn a_large_intent_becomes_several_that_keep_the_limits_and_say_the_same() {
     let member = |n| MemberRegister { value: format!("m-{n}"), present: true, revision: revision(n) };
     let attribute = |n| Register {
         path: format!("custom{n}").parse().unwrap(),
-        value: Some(json!("x".repeat(300_000))),
+        value: Some(std::sync::Arc::new(json!("x".repeat(300_000)))),
         revision: revision(n),
     };
     let whole = Delta {

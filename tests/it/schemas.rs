@@ -200,8 +200,8 @@ fn revision(sequence: &str) -> Revision {
 fn intent() -> Delta {
     Delta {
         attributes: vec![
-            Register { path: "title".parse().unwrap(), value: Some(json!("Clerk")), revision: revision("1") },
-            Register { path: "nickName".parse().unwrap(), value: None, revision: revision("") },
+            Register::new("title".parse().unwrap(), Some(json!("Clerk")), revision("1")),
+            Register::new("nickName".parse().unwrap(), None, revision("")),
         ],
         members: vec![MemberRegister { value: "e-2".into(), present: true, revision: revision("2") }],
         lifecycle: Lifecycle { put: Some(revision("3")), deleted: Some(revision("2")) },

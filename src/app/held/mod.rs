@@ -24,7 +24,6 @@ use crate::core::foresee::Foreseen;
 use crate::ops::audit;
 use crate::ops::clock::{SystemClock, ulid};
 use crate::ops::letter::{headers, printable};
-use crate::pipeline::head::Head;
 use crate::pipeline::held::{Decision, HeldLetter};
 use crate::pipeline::letters::Letters;
 use crate::pipeline::ports::Clock;

@@ -1,5 +1,7 @@
 //! The stored form: revisions once, registers point at them, since most attributes share few revisions.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
@@ -35,7 +37,7 @@ impl<'a> From<&'a super::Desired> for Desired<&'a Revision, &'a Path, &'a Value>
         wire.deleted = desired.deleted.as_ref().map(|f| (wire.index(&f.revision), f.mark));
         for (path, held) in &desired.registers {
             let index = wire.index(&held.revision);
-            wire.registers.push((path, index, held.mark, held.value.as_ref()));
+            wire.registers.push((path, index, held.mark, held.value.as_deref()));
         }
         wire
     }
@@ -68,8 +70,9 @@ impl TryFrom<Desired> for super::Desired {
 
     fn try_from(mut wire: Desired) -> Result<Self, Broken> {
         let registers = std::mem::take(&mut wire.registers).into_iter();
-        let held =
-            |(path, index, mark, value)| Ok((path, Held { revision: wire.revision(index)?, value, mark }));
+        let held = |(path, index, mark, value): (Path, usize, Mark, Option<Value>)| {
+            Ok((path, Held { revision: wire.revision(index)?, value: value.map(Arc::new), mark }))
+        };
         Ok(super::Desired {
             put: wire.floor(wire.put)?,
             deleted: wire.floor(wire.deleted)?,
