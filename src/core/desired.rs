@@ -168,9 +168,24 @@ impl Desired {
 
     fn prune(&mut self) {
         let Self { put, deleted, registers } = self;
-        let floor_of = |path: &Path| floor(path, put.as_ref(), deleted.as_ref());
-        let is_visible =
-            |(path, held): &(Path, Held)| floor_of(path).is_none_or(|floor| held.revision >= *floor);
+        let hides = |path: &Path, revision: &Revision| {
+            floor(path, put.as_ref(), deleted.as_ref()).is_some_and(|floor| revision < floor)
+        };
+        // most registers share one revision: it is compared once
+        let mut hidden: Option<Revision> = None;
+        let is_visible = |(path, held): &(Path, Held)| {
+            if is_active(path) || is_members(path) {
+                return !hides(path, &held.revision);
+            }
+            if hidden.as_ref().is_some_and(|hidden| hidden.is_same(&held.revision)) {
+                return false;
+            }
+            let hides = hides(path, &held.revision);
+            if hides {
+                hidden = Some(held.revision.clone());
+            }
+            !hides
+        };
         // built anew: nearly all go, and taking them out one by one costs more
         *registers = std::mem::take(registers).into_iter().filter(is_visible).collect();
     }

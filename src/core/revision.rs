@@ -101,7 +101,7 @@ pub struct Revision(Arc<Place>);
 
 impl Ord for Revision {
     fn cmp(&self, other: &Self) -> Ordering {
-        match Arc::ptr_eq(&self.0, &other.0) {
+        match self.is_same(other) {
             true => Ordering::Equal,
             false => self.0.cmp(&other.0),
         }
@@ -115,6 +115,11 @@ impl PartialOrd for Revision {
 }
 
 impl Revision {
+    /// True if both share one place in memory: then they are equal, and nothing needs to be compared.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// A change's place.
     pub fn new(place: Place) -> Self {
         Self(Arc::new(place))

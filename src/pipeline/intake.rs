@@ -28,9 +28,10 @@ use crate::decode::verdict::{Kind, Verdict};
 use crate::decode::{Decoded, Input, Limits, Refusal, decode};
 
 /// Most deliveries in a batch: with the default prefetch the broker sends more while some batches are merged.
-const BATCH: usize = 100;
-/// Batches that are merged at once: while the store works on one, the next is decoded.
-const AT_ONCE: usize = 4;
+const BATCH: usize = 80;
+/// Batches that are merged at once: while the store works on some, others are decoded. Together they are about what the default
+/// prefetch lets out.
+const AT_ONCE: usize = 6;
 /// So many deliveries that are there at once are a backlog.
 const MANY: usize = 60;
 /// Most ledger entries written by one swap.
