@@ -34,8 +34,8 @@ pub(super) enum Change {
     Gone,
     /// One of these members was not there.
     MissingMember,
-    /// On a rung.
-    Rung { class: Class, status: Option<u16>, doubt: Doubt, wait: Duration },
+    /// On a rung, since it failed at that time.
+    Rung { class: Class, status: Option<u16>, doubt: Doubt, at: Millis, wait: Duration },
     /// A dead letter is its home.
     Buried { intent: crate::core::change::Delta, doubt: Doubt },
 }
@@ -147,9 +147,9 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 record.claim = None;
                 self.drop_missing(&mut record, &mut entries, ready);
             }
-            Change::Rung { class, status, doubt, wait: rung } => {
+            Change::Rung { class, status, doubt, at, wait: rung } => {
                 self.doubt(&mut record, ready, *doubt, now);
-                settle::failed(&mut record, *class, *status, now);
+                settle::failed(&mut record, *class, *status, *at);
                 // what is newer does not wait for the ladder
                 let wait = if *news { Duration::ZERO } else { *rung + RUNG_SLACK };
                 record.due = Some(Due { lane: lane(&item.key, &record), at: now.plus(wait) });
