@@ -135,6 +135,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         user: deprovisioning(&config.deprovision_user),
         group: deprovisioning(&config.deprovision_group),
         guard: config.guard,
+        conflict: config.conflict.clone(),
         late_window: config.target.late_window,
         routes: names.routes(&config.delays),
     }

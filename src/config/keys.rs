@@ -30,6 +30,8 @@ pub enum Kind {
     File,
     /// Limits of the guard in a table, or false.
     Guard,
+    /// Attributes in a table, each with who is right about it.
+    Winners,
 }
 
 /// One key.
@@ -205,7 +207,7 @@ pub const KEYS: &[Key] = &[
         "flush.linger",
         Kind::Duration(0, 60 * SECOND),
         r#""50ms""#,
-        "how long a lone event waits for company; under load up to 8 times as long for each request in flight",
+        "how long a lone event waits for company; under load up to 8 times as long (0.4 s, if that is shorter) for each request in flight",
     ),
     key(
         "flush.catch_up",
@@ -249,6 +251,18 @@ pub const KEYS: &[Key] = &[
         Kind::Duration(SECOND, 365 * DAY),
         r#""30d""#,
         "what no operator decided about for so long becomes a dead letter",
+    ),
+    key(
+        "conflict.policy",
+        Kind::Choice(&["source-wins", "target-wins"]),
+        r#""source-wins""#,
+        "which value an attribute gets that somebody else changed at the target",
+    ),
+    key(
+        "conflict.attributes",
+        Kind::Winners,
+        "{}",
+        "exceptions by attribute or sub-attribute, such as { active = \"target-wins\" }",
     ),
     key("journal.max_age", Kind::Duration(HOUR, 3_650 * DAY), r#""7d""#, "how long the journal keeps events"),
     key("journal.max_bytes", Kind::Bytes(1_048_576), r#""20GiB""#, "how much the journal keeps"),

@@ -17,6 +17,7 @@ use url::Url;
 
 use self::reader::Reader;
 use self::value::Sources;
+use crate::core::conflict::Policy;
 use crate::core::guard::Limits;
 
 /// Environment variables with this prefix override keys: `SCIM_RELAY__SECTION__KEY`.
@@ -184,6 +185,8 @@ pub struct Config {
     pub guard: Option<Limits>,
     /// `deprovision.held_expires_after`.
     pub held_expires_after: Duration,
+    /// `[conflict]`: who is right about what somebody else changed.
+    pub conflict: Policy,
     /// `journal.max_age`.
     pub journal_max_age: Duration,
     /// `journal.max_bytes`.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::core::conflict::Policy;
 use crate::core::gap::Deprovisioning;
 use crate::core::guard::Limits;
 use crate::core::resource::ResourceKey;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub protected: Vec<String>,
     /// What carries no externalId at the target may be adopted.
     pub adopt: bool,
+    /// Who is right about what somebody else changed at the target.
+    pub conflict: Policy,
     /// How operations go out.
     pub mode: Mode,
     /// Most operations in a batch.
