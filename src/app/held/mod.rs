@@ -201,7 +201,7 @@ impl Desk {
         let publisher = AmqpPublisher::new(self.queue.options.clone()).connected().await.map_err(failed)?;
         let letters =
             Letters::new(Arc::new(publisher), Arc::new(SystemClock), settings.routes, settings.target, ulid);
-        let mut pass = self.queue.pass().await?;
+        let mut pass = self.queue.pass().await?.expecting(ids.len());
         let mut seen = 0;
         loop {
             let some = meant(&mut pass, ids, AT_ONCE.min(ids.len() - seen)).await?;
