@@ -136,6 +136,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         group: deprovisioning(&config.deprovision_group),
         guard: config.guard,
         conflict: config.conflict.clone(),
+        members_are_authoritative: config.members == "authoritative",
         late_window: config.target.late_window,
         routes: names.routes(&config.delays),
     }

@@ -264,6 +264,12 @@ pub const KEYS: &[Key] = &[
         "{}",
         "exceptions by attribute or sub-attribute, such as { active = \"target-wins\" }",
     ),
+    key(
+        "conflict.members",
+        Kind::Choice(&["own", "authoritative"]),
+        r#""own""#,
+        "own: members added by others stay; authoritative: the list of a put is the list, and they go",
+    ),
     key("journal.max_age", Kind::Duration(HOUR, 3_650 * DAY), r#""7d""#, "how long the journal keeps events"),
     key("journal.max_bytes", Kind::Bytes(1_048_576), r#""20GiB""#, "how much the journal keeps"),
     key(

@@ -187,6 +187,8 @@ pub struct Config {
     pub held_expires_after: Duration,
     /// `[conflict]`: who is right about what somebody else changed.
     pub conflict: Policy,
+    /// `conflict.members`.
+    pub members: String,
     /// `journal.max_age`.
     pub journal_max_age: Duration,
     /// `journal.max_bytes`.

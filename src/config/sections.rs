@@ -46,6 +46,7 @@ impl Reader {
                     _ => return None,
                 },
             },
+            members: self.text("conflict.members")?,
             journal_max_age: self.span("journal.max_age")?,
             journal_max_bytes: self.number("journal.max_bytes")?,
             parked_ttl: self.span("dead.parked_ttl")?,

@@ -54,6 +54,8 @@ pub struct Settings {
     pub adopt: bool,
     /// Who is right about what somebody else changed at the target.
     pub conflict: Policy,
+    /// The source's list of members is the list: those that others added go.
+    pub members_are_authoritative: bool,
     /// How operations go out.
     pub mode: Mode,
     /// Most operations in a batch.

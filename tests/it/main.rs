@@ -27,6 +27,7 @@ mod scim2_server;
 mod scim2_tester;
 mod sim;
 mod store;
+mod strangers;
 mod support;
 mod target;
 mod target_tls;

@@ -73,6 +73,7 @@ pub fn settings() -> Settings {
         group: Deprovisioning::Delete,
         guard: None,
         conflict: Policy::default(),
+        members_are_authoritative: false,
         late_window: LATE_WINDOW,
         routes: routes(DELAYS.len()),
     }
