@@ -32,3 +32,4 @@ mod support;
 mod target;
 mod target_tls;
 mod tidy;
+mod tutorials;
