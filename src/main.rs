@@ -11,6 +11,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    app::end_with_the_reader();
     let cli = Cli::parse();
     let config = cli.config.as_path();
     let exit = match cli.command {

@@ -8,6 +8,9 @@ use crate::config::Config;
 use crate::core::change::Change;
 use crate::core::foresee::{Foreseen, Foresight, foresee};
 use crate::core::gap::Rules;
+use crate::core::matching::{matcher, matching_value};
+use crate::core::path::Path;
+use crate::core::record::Record;
 use crate::pipeline::ports::{Load, Store, Target};
 use crate::pipeline::settings::{MEMBERS_PER_REQUEST, Settings};
 use crate::store::redis::RedisStore;
@@ -39,11 +42,32 @@ pub(super) async fn forecast(
     store: &RedisStore,
     changes: &[&Change],
     rules: &Rules,
+    protected: &[String],
 ) -> Result<Vec<Foreseen>, Failure> {
     let loads: Vec<Load> = changes.iter().map(|change| load(change)).collect();
     let loaded = store.load(&loads).await.map_err(failed)?;
-    let foreseen = loaded.iter().zip(changes);
-    Ok(foreseen.map(|(loaded, change)| foresee(&loaded.record, &loaded.members, change, rules)).collect())
+    let foreseen = loaded.iter().zip(changes).map(|(loaded, change)| {
+        let foreseen = foresee(&loaded.record, &loaded.members, change, rules);
+        let writes = !matches!(foreseen.verdict, Foresight::AlreadyTrue | Foresight::Superseded);
+        match writes && is_protected(change, &loaded.record, protected) {
+            true => Foreseen {
+                verdict: Foresight::WouldFail,
+                why: "the resource is named in target.protected".into(),
+            },
+            false => foreseen,
+        }
+    });
+    Ok(foreseen.collect())
+}
+
+/// True if the source calls a resource by a name that is never written to. What the target calls it, only a read tells.
+fn is_protected(change: &Change, record: &Record, protected: &[String]) -> bool {
+    let matching = Path::core(matcher(change.key.kind));
+    let said = change.delta.attributes.iter().filter(|register| register.path == matching);
+    let said = said.filter_map(|register| register.value.as_deref()?.as_str().map(str::to_owned));
+    let known = matching_value(&change.key, record);
+    let mut names = said.chain(known).chain([change.key.external_id.as_str().to_owned()]);
+    names.any(|name| protected.iter().any(|protected| protected.to_lowercase() == name.to_lowercase()))
 }
 
 /// What a change is about: its resource, and the members that it names.

@@ -38,6 +38,21 @@ fn failed(error: impl std::fmt::Display) -> Failure {
     (error.to_string(), Exit::Failed)
 }
 
+/// Whoever reads our output may have seen enough (`… | head`): that ends a command without a word, as a signal would.
+pub fn end_with_the_reader() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let said = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
+        if said.starts_with("failed printing to std") && said.contains("Broken pipe") {
+            std::process::exit(CLOSED_PIPE);
+        }
+        usual(panic);
+    }));
+}
+
+/// What a shell says of a command that SIGPIPE ended.
+const CLOSED_PIPE: i32 = 128 + 13;
+
 /// Prints what ended a command.
 fn end(result: Result<Exit, Failure>) -> Exit {
     match result {

@@ -10,7 +10,7 @@ use crate::broker::publisher::AmqpPublisher;
 use crate::broker::topology::Names;
 use crate::cli::Exit;
 use crate::config::Config;
-use crate::core::foresee::is_superseded;
+use crate::core::foresee::{contradicted, is_superseded};
 use crate::decode::{Decoded, Input, Limits, decode};
 use crate::ops::clock::SystemClock;
 use crate::pipeline::ports::{Clock, Load, Message, Store};
@@ -88,9 +88,17 @@ impl Doorman {
         let loads = [Load { key: change.key.clone(), members }];
         let loaded = store.load(&loads).await.ok()?.pop()?;
         let key = &change.key;
-        is_superseded(&loaded.record, &loaded.members, &change).then(|| {
-            format!("superseded: something newer is known about all that it says of {key}; give it a newer revision than `scim-relay explain {key}` shows")
-        })
+        let newer = format!("give it a newer revision than `scim-relay explain {key}` shows");
+        let contradicted = contradicted(&loaded.record, &change);
+        match (is_superseded(&loaded.record, &loaded.members, &change), contradicted.first()) {
+            (true, _) => {
+                Some(format!("superseded: something newer is known about all that it says of {key}; {newer}"))
+            }
+            (false, Some(path)) => {
+                Some(format!("{path} of {key} is known with another value under this very revision; {newer}"))
+            }
+            (false, None) => None,
+        }
     }
 
     async fn connect(&self) -> Option<RedisStore> {

@@ -16,6 +16,8 @@ pub enum Fate {
     Superseded,
     /// The target has it.
     Applied,
+    /// The guard holds it: another letter is its home.
+    Held,
     /// Not merged yet, or not applied yet.
     Pending,
     /// A letter is its home again.
@@ -110,8 +112,9 @@ impl Judge<'_> {
                 }
             }
             // dead, or held, since it was replayed; before that the replay is not merged yet
-            std::cmp::Ordering::Equal if mark.stage == Stage::Dead && mark.round >= self.round => Fate::Dead,
-            std::cmp::Ordering::Equal => Fate::Pending,
+            std::cmp::Ordering::Equal if mark.round < self.round => Fate::Pending,
+            std::cmp::Ordering::Equal if mark.stage == Stage::Held => Fate::Held,
+            std::cmp::Ordering::Equal => Fate::Dead,
         }
     }
 

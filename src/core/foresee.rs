@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::change::{Change, Delta};
+use super::change::{Change, Delta, Register};
 use super::desired::Presence;
-use super::gap::{Gap, References, Rules, Seen, gap};
+use super::gap::{Gap, References, Rules, Seen, gap, wants_only_inactive};
 use super::path::Path;
 use super::record::Record;
 use super::revision::Revision;
@@ -105,6 +105,21 @@ pub fn is_superseded(record: &Record, entries: &Entries, change: &Change) -> boo
     change.delta != Delta::default() && current(&after, &ledger, &change.delta).is_none()
 }
 
+/// The paths of which a change says something else than what is known under the very same revision: nobody could tell which
+/// of the two counts.
+pub fn contradicted(record: &Record, change: &Change) -> Vec<Path> {
+    let other = |register: &&Register| {
+        let mut known = record.desired.registers();
+        known.any(|(path, held)| {
+            *path == register.path
+                && held.revision == register.revision
+                && held.value.is_some()
+                && held.value != register.value
+        })
+    };
+    change.delta.attributes.iter().filter(other).map(|register| register.path.clone()).collect()
+}
+
 /// The words of a change that would be the newest of their kind.
 #[derive(Debug, Default)]
 struct Current {
@@ -167,8 +182,14 @@ fn of_gap(change: &Change, after: &Record, rules: &Rules, words: &Current, open:
         (Gap::Find, Presence::Alive) => {
             because(Foresight::Create, "unless a lookup, which comes first, finds it")
         }
-        (Gap::NoBase, _) | (Gap::Find, Presence::Unborn) => {
-            because(Foresight::WouldFail, "its put is not known, and the target may not have it")
+        (Gap::NoBase, _) => {
+            because(Foresight::WouldFail, "its put is not known, and the target does not have it")
+        }
+        (Gap::Find, Presence::Unborn) if wants_only_inactive(after) => {
+            because(Foresight::Deprovision, "unless the target, which is asked first, does not have it")
+        }
+        (Gap::Find, Presence::Unborn) => {
+            because(Foresight::Update, "if the target, which is asked first, has it; its put is not known")
         }
         (Gap::Read, _) => because(Foresight::Update, "after the target was read"),
         (Gap::Update(_), _) => plain(Foresight::Update),
@@ -183,7 +204,7 @@ mod tests {
 
     use super::*;
     use crate::core::applied::{Applied, Fingerprint};
-    use crate::core::change::{Lifecycle, Origin, Register};
+    use crate::core::change::{Lifecycle, Origin};
     use crate::core::desired::Words;
     use crate::core::gap::Deprovisioning;
     use crate::core::mark::{Mark, Stage};
@@ -284,9 +305,17 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_of_what_nobody_knows_would_fail() {
+    fn a_patch_of_what_nobody_knows_depends_on_the_target() {
         let title = Register::new("title".parse().unwrap(), Some(json!("x")), rev(2));
         let patch = Delta { attributes: vec![title], ..Delta::default() };
-        assert_eq!(verdict(&Record::default(), patch), Foresight::WouldFail);
+        assert_eq!(verdict(&Record::default(), patch), Foresight::Update);
+    }
+
+    #[test]
+    fn another_value_under_a_known_revision_is_a_contradiction() {
+        let record = with_dead_update("bad");
+        let said = |title: &str| contradicted(&record, &change(Origin::Replay, Some(1), put(2, title)));
+        assert_eq!(said("bad"), []);
+        assert_eq!(said("edited"), ["title".parse().unwrap()]);
     }
 }

@@ -22,6 +22,7 @@ pub mod outcome;
 pub mod path;
 pub mod plan;
 pub mod record;
+pub mod redaction;
 pub mod resource;
 pub mod retry;
 pub mod revision;

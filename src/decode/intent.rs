@@ -90,6 +90,15 @@ pub fn routing_key(kind: &str, data: &Value) -> String {
     }
 }
 
+/// True for a body of one of the relay's own types.
+pub fn is_the_relays_own(body: &[u8]) -> bool {
+    let event: Option<Value> = serde_json::from_slice(body).ok();
+    let kind = event.as_ref().and_then(|event| event.get("type")?.as_str());
+    kind.is_some_and(|kind| {
+        kind.ends_with(".intent") || kind.ends_with(".verdict") || kind.starts_with("directory.relay.")
+    })
+}
+
 /// An intent's routing key and body as an operator's replay says it; none: this body is no intent. A body that says so already
 /// stays as it is, byte for byte.
 pub fn replayed(body: &[u8]) -> Option<(String, Vec<u8>)> {

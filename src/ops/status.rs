@@ -11,9 +11,7 @@ use crate::broker::topology::Names;
 use crate::core::disposition::Trouble;
 use crate::core::schedule::{Lane, Millis};
 use crate::pipeline::ports::{Store, StoreError};
-
-/// A replica that said so within this is alive.
-pub const ALIVE_MS: i64 = 15_000;
+use crate::pipeline::settings::ALIVE;
 
 /// Why a status could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +79,7 @@ impl Status {
         }
         queues.insert("retry".to_owned(), waiting);
         let circuit = store.circuit().await?;
-        let replicas = store.replicas(Millis(now.0 - ALIVE_MS)).await?;
+        let replicas = store.replicas(now.minus(ALIVE)).await?;
         Ok(Self {
             circuit: circuit.state(now).name(),
             trouble: circuit.trouble.map(Trouble::name),

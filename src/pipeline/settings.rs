@@ -100,6 +100,9 @@ pub struct Routes {
 /// Most members that one PATCH changes.
 pub const MEMBERS_PER_REQUEST: usize = 500;
 
+/// A replica that said so within this lives.
+pub const ALIVE: Duration = Duration::from_secs(15);
+
 /// How long a claim holds without renewal (D5).
 pub const LEASE: Duration = Duration::from_secs(15);
 

@@ -233,6 +233,22 @@ async fn who_is_protected_no_more_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_protected_account_that_nobody_claimed_is_one_letter_and_no_more() {
+    let stage = Stage::configured(Sandbox::with_faults(json!({})).await, "");
+    let account = stage.sandbox.post("/Users", user(ANA)).await;
+    assert_eq!(account.status, 201);
+    let stage = stage.with("TARGET__PROTECTED", &json!([ANA]).to_string()).running().await;
+    // all that it would write is the relay's own mark
+    stage.relay.publish(&[event(1, "user.put", "e-1", json!({"userName": ANA}))]);
+    let id = stage.dead("protected", "target.protected").await;
+    stage.relay.settled(1).await;
+    let plan = dead(&stage.relay, &["plan", "--all", "--json"]).documents();
+    assert_eq!((&plan[0]["id"], &plan[0]["verdict"], plan.len()), (&json!(id), &json!("would_fail"), 1));
+    let stage = stage.restarted_with("TARGET__PROTECTED", "[]").await;
+    stage.replayed("protected", json!({"userName": ANA, "externalId": "e-1"})).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn what_lies_too_far_ahead_is_applied_where_that_is_allowed() {
     let stage = Stage::start("").await;
     let in_an_hour = Timestamp::now() + Duration::from_secs(3_600);

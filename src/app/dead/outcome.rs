@@ -77,7 +77,13 @@ pub(super) struct Counts {
     pub(super) applied: u64,
     pub(super) superseded: u64,
     pub(super) dead: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) held: u64,
     pub(super) pending: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Outcomes by class.
@@ -91,6 +97,7 @@ impl Tally {
             Fate::Applied => &mut counts.applied,
             Fate::Superseded => &mut counts.superseded,
             Fate::Dead => &mut counts.dead,
+            Fate::Held => &mut counts.held,
             Fate::Pending => &mut counts.pending,
         } += 1;
     }
@@ -102,7 +109,8 @@ impl Tally {
     /// One line for each class.
     pub(super) fn lines(&self, json: bool) -> Vec<String> {
         let line = |(class, counts): (&String, &Counts)| {
-            let Counts { applied, superseded, dead, pending } = counts;
+            let Counts { applied, superseded, dead, held, pending } = counts;
+            let held = if *held == 0 { String::new() } else { format!("{held} held by the guard, ") };
             match json {
                 true => {
                     let mut line = serde_json::json!(counts);
@@ -110,7 +118,7 @@ impl Tally {
                     line.to_string()
                 }
                 false => format!(
-                    "{class:<20} {applied} applied, {superseded} superseded, {dead} dead again, {pending} still pending"
+                    "{class:<20} {applied} applied, {superseded} superseded, {dead} dead again, {held}{pending} still pending"
                 ),
             }
         };

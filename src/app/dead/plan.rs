@@ -25,7 +25,8 @@ impl Desk {
         let said: Vec<Said> =
             letters.iter().map(|found| read(found, &self.settings, self.now()).said).collect();
         let changes: Vec<&Change> = said.iter().filter_map(Said::change).collect();
-        let mut forecast = forecast(&self.store, &changes, rules).await?.into_iter();
+        let mut forecast =
+            forecast(&self.store, &changes, rules, &self.settings.protected).await?.into_iter();
         let fails = |why: String| Foreseen { verdict: Foresight::WouldFail, why };
         let foreseen = said.iter().map(|said| match said {
             Said::Change(_) => {
@@ -98,8 +99,9 @@ pub(super) async fn plan(desk: &Desk, look: &Look) -> Result<Exit, Failure> {
 
 /// `dead show`.
 pub(super) async fn show(desk: &Desk, look: &Look) -> Result<Exit, Failure> {
-    if look.select.ids.is_empty() {
-        return Err(("which letter? give its ID: `scim-relay dead list` shows them".into(), Exit::Usage));
+    if !desk.selection(&look.select)?.is_a_choice() {
+        let text = "which letter? give its ID, which `scim-relay dead list` shows, or a filter";
+        return Err((text.into(), Exit::Usage));
     }
     let mut shown = Vec::new();
     let exit = look_at(desk, look, |found, foreseen| shown.push((found.clone(), foreseen.clone()))).await?;

@@ -22,11 +22,10 @@ use crate::core::gap::Rules;
 use crate::core::schedule::Millis;
 use crate::ops::shutdown;
 use crate::pipeline::ports::{LetterIndex, Publisher, Shelf, Switch};
+use crate::pipeline::settings::ALIVE;
 
 /// Letters published at once.
 const CHUNK: usize = 50;
-/// A relay that said within this time that it lives is alive.
-const ALIVE: Duration = Duration::from_secs(60);
 /// How long outcomes are waited for where no relay is alive.
 const UNATTENDED: Duration = Duration::from_secs(5);
 /// How long outcomes are waited for between letters, with `--stop-after-failures`.
@@ -63,11 +62,13 @@ async fn plan_and_run(
         return Ok(chosen.report_missing());
     }
     confirm(&args.change, &format!("replay {} letters", chosen.ids.len()))?;
+    let (what, selected) = ("dead replay", chosen.ids.len());
+    // now already: should it be killed, nobody would know who it was
+    record(desk, &Record { what: "dead replay begins", selection, change: &args.change, selected, done: 0 });
     let stop = shutdown::on_signal().map_err(failed)?;
     let mut run = Run::new(desk, place, args, rules, lock, stop.clone());
     let ran = run.all(&chosen).await;
     let Run { sent, skipped, mut tally, rules, .. } = run;
-    let (what, selected) = ("dead replay", chosen.ids.len());
     record(desk, &Record { what, selection, change: &args.change, selected, done: sent });
     ran?;
     let wait = if alive { args.wait } else { args.wait.min(UNATTENDED) };

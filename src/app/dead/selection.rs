@@ -14,6 +14,7 @@ use crate::pipeline::head::Head;
 #[derive(Clone, Debug, Default)]
 pub(in crate::app) struct Selection {
     pub(in crate::app) ids: BTreeSet<String>,
+    parked: bool,
     classes: BTreeSet<String>,
     statuses: BTreeSet<u16>,
     resource: Option<String>,
@@ -38,21 +39,27 @@ impl Selection {
             fingerprints: select.fingerprint.iter().cloned().collect(),
             limit: select.limit,
             all: select.all,
+            parked: select.parked,
         })
     }
 
     /// An error unless somebody said which letters: what changes something is not done to all of them by omission.
     pub(in crate::app) fn must_choose(&self) -> Result<(), Failure> {
+        match self.is_a_choice() {
+            true => Ok(()),
+            false => Err(("which letters? give IDs, a filter such as --class, or --all".into(), Exit::Usage)),
+        }
+    }
+
+    /// True if somebody said which letters.
+    pub(in crate::app) fn is_a_choice(&self) -> bool {
         let filtered = !self.classes.is_empty()
             || !self.statuses.is_empty()
             || !self.fingerprints.is_empty()
             || self.resource.is_some()
             || self.since.is_some()
             || self.until.is_some();
-        match self.all || filtered || !self.ids.is_empty() {
-            true => Ok(()),
-            false => Err(("which letters? give IDs, a filter such as --class, or --all".into(), Exit::Usage)),
-        }
+        self.all || filtered || !self.ids.is_empty()
     }
 
     /// True if a letter is meant, `limit` apart.
@@ -95,7 +102,8 @@ impl Selection {
         list("until", self.until.iter().map(Timestamp::to_string).collect());
         list("fingerprint", self.fingerprints.iter().cloned().collect());
         list("limit", self.limit.iter().map(usize::to_string).collect());
-        if words.is_empty() { "all".to_owned() } else { words.join(" ") }
+        let words = if words.is_empty() { "all".to_owned() } else { words.join(" ") };
+        if self.parked { format!("parked: {words}") } else { words }
     }
 }
 

@@ -25,12 +25,13 @@ const CHUNK: usize = 200;
 pub(super) struct Seer {
     store: RedisStore,
     rules: Rules,
+    protected: Vec<String>,
 }
 
 impl Seer {
     pub(super) async fn open(config: &Config, settings: &Settings) -> Result<Self, Failure> {
         let store = RedisStore::connect(build::redis_options(config)?).await.map_err(failed)?;
-        Ok(Self { store, rules: rules(config, settings).await? })
+        Ok(Self { store, rules: rules(config, settings).await?, protected: settings.protected.clone() })
     }
 
     /// In the order given; none: the letter carries no intent.
@@ -38,7 +39,7 @@ impl Seer {
         let read = letters.iter().map(|letter| HeldLetter::read(&letter.message, SystemClock.now()).ok());
         let read: Vec<Option<HeldLetter>> = read.collect();
         let changes: Vec<&Change> = read.iter().flatten().map(HeldLetter::change).collect();
-        let mut forecast = forecast(&self.store, &changes, &self.rules).await?.into_iter();
+        let mut forecast = forecast(&self.store, &changes, &self.rules, &self.protected).await?.into_iter();
         Ok(read.iter().map(|letter| letter.as_ref().and_then(|_| forecast.next())).collect())
     }
 

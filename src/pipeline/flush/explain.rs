@@ -313,7 +313,7 @@ fn waits(item: &Item, circuit: &Circuit, claim_lives: bool, now: Millis) -> Vec<
         waits.push(wait("late_window", format!("no second create before {}", rfc3339(at))));
     }
     if withheld(record).values().any(|word| *word == "held") {
-        waits.push(wait("guard", "an operator: `scim-relay held list`"));
+        waits.push(wait("guard", "an operator: `scim-relay held list`, or `dead list` once it has expired"));
     }
     waits
 }

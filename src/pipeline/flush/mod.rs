@@ -159,6 +159,9 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         while let Some(done) = batches.join_next().await {
             raise(done);
         }
+        if let Err(error) = self.store.leave(&self.owner).await {
+            tracing::debug!(%error, "this replica is believed alive a little longer");
+        }
     }
 
     /// Starts what can be started now; says when to look again.

@@ -4,6 +4,7 @@ use crate::core::disposition::Disposition;
 use crate::core::letter::Class;
 use crate::core::operation::Operation;
 use crate::core::outcome::Outcome;
+use crate::core::redaction::redacted;
 use crate::pipeline::letters::Reason;
 use crate::pipeline::ports::PublishError;
 
@@ -35,10 +36,13 @@ pub(super) fn reason(class: Class, outcome: &Outcome, operation: Option<&Operati
         Outcome::Unknown(_) | Outcome::NotSent(_) => None,
     };
     let scim_type = answer.and_then(|answer| answer.scim_type.clone());
-    let detail = match &scim_type {
-        Some(scim_type) => format!("{}, scimType {scim_type}", outcome),
-        None => outcome.to_string(),
-    };
+    let mut detail = outcome.to_string();
+    if let Some(scim_type) = &scim_type {
+        detail.push_str(&format!(", scimType {scim_type}"));
+    }
+    if let Some(said) = answer.and_then(|answer| answer.detail.as_deref()) {
+        detail.push_str(&format!(": {}", redacted(said, operation.and_then(Operation::body))));
+    }
     Reason {
         class,
         status: answer.map(|answer| answer.status),

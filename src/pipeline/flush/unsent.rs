@@ -8,6 +8,7 @@ use super::Flush;
 use super::batch::{Item, Items};
 use super::reason::refused_letter;
 use crate::core::desired::Presence;
+use crate::core::implied::implied;
 use crate::core::letter::Class;
 use crate::core::record::WaitReason;
 use crate::core::resource::{ResourceKey, TargetId};
@@ -161,7 +162,11 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         reason: Reason,
     ) -> Result<(), StoreError> {
         let Some(mut item) = items.remove(key) else { return Ok(()) };
-        let intent = settle::unapplied(&item.record, &item.entries);
+        let mut intent = settle::unapplied(&item.record, &item.entries);
+        if reason.class != Class::UnresolvedReference {
+            // what the relay wants by itself is dead too, or it would be planned again at once
+            intent.attributes.extend(implied(key, &item.record));
+        }
         let round = settle::round(&item.record, &item.entries);
         let case = Case { key, record: &item.record, intent: &intent, round, reason: &reason };
         if self.letters.dead(&case).await.inspect_err(refused_letter).is_err() {

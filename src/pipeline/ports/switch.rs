@@ -42,6 +42,9 @@ pub trait Switch: Send + Sync + 'static {
     /// This replica is alive.
     fn beat(&self, owner: &str, now: Millis) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// This replica ends.
+    fn leave(&self, owner: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// How many replicas were alive since.
     fn replicas(&self, since: Millis) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }

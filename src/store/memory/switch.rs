@@ -67,6 +67,11 @@ impl Switch for MemoryStore {
         Ok(())
     }
 
+    async fn leave(&self, owner: &str) -> Result<(), StoreError> {
+        self.state().switch.beats.remove(owner);
+        Ok(())
+    }
+
     async fn replicas(&self, since: Millis) -> Result<u64, StoreError> {
         let beats = self.state().switch.beats.values().filter(|at| **at >= since).count();
         Ok(u64::try_from(beats).unwrap_or(u64::MAX))

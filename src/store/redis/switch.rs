@@ -87,6 +87,12 @@ impl Switch for RedisStore {
         self.link.pipeline("say that this replica lives", commands).await.map(drop)
     }
 
+    async fn leave(&self, owner: &str) -> Result<(), StoreError> {
+        let mut command = redis::cmd("ZREM");
+        command.arg(self.keys.replicas()).arg(owner);
+        self.link.query("take this replica off the list", command).await
+    }
+
     async fn replicas(&self, since: Millis) -> Result<u64, StoreError> {
         let mut command = redis::cmd("ZCOUNT");
         command.arg(self.keys.replicas()).arg(since.0).arg("+inf");

@@ -222,6 +222,10 @@ impl Switch for SimStore {
         call!(self, self.memory.beat(owner, now))
     }
 
+    async fn leave(&self, owner: &str) -> Result<(), StoreError> {
+        call!(self, self.memory.leave(owner))
+    }
+
     async fn replicas(&self, since: Millis) -> Result<u64, StoreError> {
         call!(self, self.memory.replicas(since))
     }
