@@ -9,7 +9,7 @@ use crate::core::change::Change;
 use crate::core::foresee::{Foreseen, Foresight, foresee};
 use crate::core::gap::Rules;
 use crate::pipeline::ports::{Load, Store, Target};
-use crate::pipeline::settings::{MEMBERS_PER_REQUEST, Settings};
+use crate::pipeline::settings::Settings;
 use crate::store::redis::RedisStore;
 
 /// How long the target may take to say what it can do: a forecast is for outages too.
@@ -30,7 +30,7 @@ pub(super) async fn rules(config: &Config, settings: &Settings) -> Result<Rules,
         patch: capabilities.as_ref().is_none_or(|c| c.patch),
         user: settings.user,
         group: settings.group,
-        members_per_request: MEMBERS_PER_REQUEST,
+        dialect: settings.dialect.clone(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! Values of keys: parsed once, from TOML or from the text of an environment variable.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -9,6 +10,7 @@ use url::Url;
 
 use super::keys::Kind;
 use crate::core::guard::Limits;
+use crate::target::Profile;
 
 /// Most resources in a limit of the guard.
 pub(super) const MOST_RESOURCES: u64 = 1_000_000_000;
@@ -38,6 +40,8 @@ pub enum Parsed {
     Secret(SecretString),
     /// Limits of the guard; none: there is no guard.
     Guard(Option<Limits>),
+    /// A profile, read.
+    Profile(Arc<Profile>),
 }
 
 /// Where secrets come from.
@@ -82,6 +86,11 @@ pub fn parse(kind: Kind, value: &Value, sources: &Sources<'_>) -> Result<Parsed,
         }
         (Kind::Choice(choices), _) => Err(format!("must be one of {}", choices.join(", "))),
         (Kind::Secret, value) => secret(value, sources),
+        (Kind::Profile, Value::String(name)) => match Profile::load(name, sources.read) {
+            Ok(profile) => Ok(Parsed::Profile(Arc::new(profile))),
+            Err(error) => Err(error.to_string()),
+        },
+        (Kind::Profile, _) => Err("must be the name of a profile, or the path of a file".into()),
         (Kind::Guard, Value::Boolean(false)) => Ok(Parsed::Guard(None)),
         (Kind::Guard, Value::Table(table)) => guard(table).map(|limits| Parsed::Guard(Some(limits))),
         (Kind::Guard, _) => Err("must be false, or a table such as { max_per_hour = 200 }".into()),

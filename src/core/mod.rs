@@ -5,6 +5,7 @@ pub mod canonical;
 pub mod change;
 pub mod circuit;
 pub mod desired;
+pub mod dialect;
 pub mod disposition;
 pub mod fate;
 pub mod foresee;

@@ -62,10 +62,27 @@ pub async fn run(
     target: &HttpTarget,
 ) -> Vec<Item> {
     let mut items = vec![Item::new("configuration", Verdict::Ok, format!("target `{}`", config.target.name))];
+    items.push(check_profile(config));
     items.push(check_broker(broker).await);
     items.extend(check_store(redis).await);
     items.extend(check_target(config, target).await);
     items
+}
+
+fn check_profile(config: &Config) -> Item {
+    let (profile, path) = (&config.target.profile, config.target.base_url.path());
+    let name = &profile.name;
+    if let Some(expected) = profile.base_path.as_ref().filter(|_| !profile.fits_base_path(path)) {
+        let way = format!("`{name}` expects target.base_url to end in {expected}, and it ends in {path}");
+        return Item::new("profile", Verdict::Warning, way);
+    }
+    match profile.verified {
+        true => Item::new("profile", Verdict::Ok, format!("`{name}`")),
+        false => {
+            let way = "is not verified against the real thing: watch the first changes, see target.read_only";
+            Item::new("profile", Verdict::Warning, format!("`{name}` {way}"))
+        }
+    }
 }
 
 async fn check_broker(broker: &BrokerOptions) -> Item {
@@ -126,7 +143,7 @@ fn explain(failure: &Failure) -> String {
 async fn check_target(config: &Config, target: &HttpTarget) -> Vec<Item> {
     let base = &config.target.base_url;
     let endpoint = match &config.target.auth {
-        Auth::ClientCredentials { token_url, .. } => Some(token_url),
+        Auth::ClientCredentials { token_url, .. } | Auth::AccessKey { token_url, .. } => Some(token_url),
         Auth::None | Auth::Bearer(_) => None,
     };
     // it is asked before the target is

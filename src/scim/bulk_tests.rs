@@ -54,7 +54,7 @@ fn answer(outcome: &Outcome) -> &Answer {
 #[test]
 fn a_request_is_written_by_the_book() {
     let sent = [create("b1"), patch(ResourceType::Group, "b2", "g/1"), delete("b3", "u 3")];
-    let body: Value = serde_json::from_slice(&encode(&sent)).unwrap();
+    let body: Value = serde_json::from_slice(&encode(&sent, &Dialect::default())).unwrap();
     assert_eq!(
         body,
         json!({
@@ -80,9 +80,9 @@ proptest! {
             }
         };
         let sent: Vec<Operation> = names.iter().enumerate().map(make).collect();
-        let parts: usize = sent.iter().map(encoded_len).sum();
+        let parts: usize = sent.iter().map(|it| encoded_len(it, &Dialect::default())).sum();
         let separators = sent.len().saturating_sub(1) * SEPARATOR_LEN;
-        prop_assert_eq!(ENVELOPE_LEN + parts + separators, encode(&sent).len());
+        prop_assert_eq!(ENVELOPE_LEN + parts + separators, encode(&sent, &Dialect::default()).len());
     }
 }
 

@@ -72,6 +72,7 @@ pub fn settings() -> Settings {
         group: Deprovisioning::Delete,
         guard: None,
         late_window: LATE_WINDOW,
+        dialect: Arc::default(),
         routes: routes(DELAYS.len()),
     }
 }
