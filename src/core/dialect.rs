@@ -33,7 +33,7 @@ pub struct TypeDialect {
     pub delete: bool,
     /// The method of an update.
     pub update: UpdateBy,
-    /// A POST of what exists is always refused: no lookup before it, and no wait after one whose outcome nobody knows.
+    /// A POST of what exists is always refused: no lookup comes before the first one.
     pub refuses_existing: bool,
     /// By what the target's resource is found, the strongest first.
     pub matching: Vec<Matcher>,

@@ -13,6 +13,7 @@ pub mod gap;
 pub mod guard;
 pub mod health;
 pub mod implied;
+pub mod ledger;
 pub mod letter;
 pub mod mark;
 pub mod matching;

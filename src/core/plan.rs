@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::applied::{Fingerprint, put_leaf, take_leaf};
 use super::dialect::MemberRemoval;
-use super::gap::{Changes, MemberChanges, Reference, manager};
+use super::gap::{Changes, Reference, manager};
+use super::ledger::MemberChanges;
 use super::operation::{Operation, Write};
 use super::path::Path;
 use super::record::Record;
@@ -300,4 +301,38 @@ fn with_members(live: &Value, added: Vec<Value>, dropped: &[(String, TargetId)])
     members.extend(added.into_iter().filter(|member| id_of(member).is_some_and(|id| !known.contains(&id))));
     body.insert("members".into(), Value::Array(members));
     Value::Object(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn removal(ids: &[&str], removal: MemberRemoval) -> Value {
+        let members: Vec<_> = ids.iter().map(|id| ((*id).to_owned(), TargetId::new(*id).unwrap())).collect();
+        Value::from(remove_members(&members, removal))
+    }
+
+    #[test]
+    fn members_go_by_filter_or_by_list_as_the_dialect_says() {
+        let by_filter = removal(&["a", "b\"c"], MemberRemoval::FilterPath);
+        assert_eq!(
+            by_filter,
+            json!([
+                { "op": "remove", "path": "members[value eq \"a\"]" },
+                { "op": "remove", "path": "members[value eq \"b\\\"c\"]" },
+            ])
+        );
+        let by_list = removal(&["a", "b"], MemberRemoval::ValueList);
+        assert_eq!(
+            by_list,
+            json!([{ "op": "remove", "path": "members", "value": [{ "value": "a" }, { "value": "b" }] }])
+        );
+    }
+
+    #[test]
+    fn a_removal_of_nobody_is_none() {
+        for how in [MemberRemoval::FilterPath, MemberRemoval::ValueList] {
+            assert_eq!(removal(&[], how), json!([]));
+        }
+    }
 }

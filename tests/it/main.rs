@@ -14,6 +14,7 @@ mod dead_order;
 mod dead_queue;
 mod guard;
 mod ladder;
+mod profiles;
 mod readme;
 mod relay;
 mod replicas;

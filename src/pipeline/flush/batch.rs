@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::core::desired::Presence;
-use crate::core::gap::{Gap, MemberChanges, References, Rules, Seen, gap, member_changes};
+use crate::core::gap::{Gap, References, Rules, Seen, gap};
+use crate::core::ledger::{MemberChanges, member_changes};
 use crate::core::operation::Operation;
 use crate::core::plan::{self, MemberStyle, Planned, Sent};
 use crate::core::record::{MemberEntry, Record};

@@ -47,22 +47,17 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     pub(super) fn is_absent(&self, item: &Item) -> bool {
         let untouched = !item.record.verify && item.record.epoch == 0;
         let creates = item.record.desired.presence() == Presence::Alive;
-        let spared = self.refuses_existing(item.key.kind) || self.learnt().empty.contains(&item.key.kind);
+        let dialect = self.settings.dialect.of(item.key.kind);
+        let refused = dialect.refuses_existing && dialect.create;
+        let spared = refused || self.learnt().empty.contains(&item.key.kind);
         untouched && creates && spared
     }
 
-    /// True if a second POST of the same resource does no harm.
-    pub(super) fn refuses_existing(&self, kind: ResourceType) -> bool {
-        let dialect = self.settings.dialect.of(kind);
-        dialect.refuses_existing && dialect.create
-    }
-
-    /// After an unknown POST there is no second one before the first can't come any more (D6).
+    /// After an unknown POST there is no second one before the first can't come any more (D6), not even where the target
+    /// refuses what exists: the resource may have another name by now.
     pub(super) fn must_wait(&self, item: &Item, ready: &Ready) -> bool {
         let now = self.clock.now();
-        ready.sent.purpose == Purpose::Create
-            && item.record.no_create_before.is_some_and(|at| at > now)
-            && !self.refuses_existing(item.key.kind)
+        ready.sent.purpose == Purpose::Create && item.record.no_create_before.is_some_and(|at| at > now)
     }
 
     /// Looks these up by externalId and matcher, several to a filter, and takes over what was found.
@@ -152,7 +147,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     fn may_be_anothers(&self, key: &ResourceKey, record: &Record, live: &Value) -> bool {
         let external_id = at(live, &Path::core("externalId")).and_then(Value::as_str);
         let awaited = record.no_create_before.is_some_and(|until| until > self.clock.now());
-        awaited && !self.refuses_existing(key.kind) && external_id != Some(key.external_id.as_str())
+        awaited && external_id != Some(key.external_id.as_str())
     }
 
     /// Claims a target resource; one whose owner was deleted at the source is handed over (D16).

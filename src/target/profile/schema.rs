@@ -167,8 +167,7 @@ pub struct Type {
     pub delete: bool,
     /// The method of updates.
     pub update: Update,
-    /// True: a POST of what exists is always refused, so that neither a lookup comes before the first one nor a wait after
-    /// one whose outcome nobody knows.
+    /// True: a POST of what exists is always refused (409), so that no lookup comes before the first one.
     pub refuses_existing: bool,
     /// By what a resource is found, the strongest first. Without `externalId` the target's externalId claims nothing.
     /// Absent: `externalId`, then `userName` or `displayName`.
