@@ -71,18 +71,19 @@ pub async fn run(
 
 fn check_profile(config: &Config) -> Item {
     let (profile, path) = (&config.target.profile, config.target.base_url.path());
-    let name = &profile.name;
+    let mut doubts = Vec::new();
     if let Some(expected) = profile.base_path.as_ref().filter(|_| !profile.fits_base_path(path)) {
-        let way = format!("`{name}` expects target.base_url to end in {expected}, and it ends in {path}");
-        return Item::new("profile", Verdict::Warning, way);
+        doubts.push(format!("expects target.base_url to end in {expected}, and its path is {path}"));
     }
-    match profile.verified {
-        true => Item::new("profile", Verdict::Ok, format!("`{name}`")),
-        false => {
-            let way = "is not verified against the real thing: watch the first changes, see target.read_only";
-            Item::new("profile", Verdict::Warning, format!("`{name}` {way}"))
-        }
+    if !profile.verified {
+        let source = match profile.source.as_str() {
+            "" => String::new(),
+            source => format!(" (it comes from {source})"),
+        };
+        doubts.push(format!("is not verified against the real thing{source}: try target.read_only first"));
     }
+    let verdict = if doubts.is_empty() { Verdict::Ok } else { Verdict::Warning };
+    Item::new("profile", verdict, format!("`{}` {}", profile.name, doubts.join("; and it ")).trim_end())
 }
 
 async fn check_broker(broker: &BrokerOptions) -> Item {

@@ -15,6 +15,7 @@ mod dead_queue;
 mod guard;
 mod ladder;
 mod profiles;
+mod profiles_relay;
 mod readme;
 mod relay;
 mod replicas;
