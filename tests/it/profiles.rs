@@ -7,11 +7,14 @@ use scim_relay::core::operation::{Operation, Write};
 use scim_relay::core::outcome::{Outcome, Reply};
 use scim_relay::core::resource::{ExternalId, ResourceKey, ResourceType, TargetId};
 use scim_relay::pipeline::ports::{BulkLimits, Query, Target, Transport};
+use scim_relay::sandbox::SandboxOptions;
 use scim_relay::target::profile::{Profile, shipped};
 use scim_relay::target::{AccessKey, AuthOptions, HttpTarget, Seen, TargetOptions, TlsOptions};
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use url::Url;
 
+use crate::support::sandbox::Sandbox;
 use crate::support::scripted::{Scripted, Step};
 use crate::tidy::root;
 
@@ -24,11 +27,15 @@ fn target(server: &Scripted, text: &str) -> HttpTarget {
 }
 
 fn with_auth(server: &Scripted, text: &str, auth: AuthOptions) -> HttpTarget {
+    at(server.url("/scim"), text, auth)
+}
+
+fn at(base_url: Url, text: &str, auth: AuthOptions) -> HttpTarget {
     // only the first test of a process installs it
     let _ = rustls::crypto::ring::default_provider().install_default();
     let timeout = Duration::from_secs(20);
     let options = TargetOptions {
-        base_url: server.url("/scim"),
+        base_url,
         timeout,
         bulk_timeout: timeout,
         auth,
@@ -225,6 +232,29 @@ async fn an_access_key_fetches_tokens_whatever_their_fields_are_called() {
     assert_eq!(body, json!({"accessKeyId": "k1", "accessKeySecret": "s3cret"}));
     assert_eq!(fetched[0].header("content-type"), Some("application/json"));
     assert_eq!(fetched[0].header("authorization"), None);
+}
+
+#[tokio::test]
+async fn an_access_key_opens_the_sandbox() {
+    let options = SandboxOptions {
+        client_id: Some("k1".to_owned()),
+        client_secret: Some("s3cret".to_owned()),
+        ..SandboxOptions::on_any_port()
+    };
+    let sandbox = Sandbox::start(options).await;
+    let root = Url::parse(&format!("{}/", sandbox.running.root_url())).unwrap();
+    let discovered = async |secret: &str| {
+        let key = AccessKey {
+            token_url: root.join("authentication/v1/token/access-key").unwrap(),
+            access_key_id: "k1".to_owned(),
+            access_key_secret: secret.to_owned().into(),
+            refresh_before: Duration::from_secs(60),
+        };
+        at(root.join("scim/v2").unwrap(), "", AuthOptions::AccessKey(key)).discover().await
+    };
+    assert!(discovered("s3cret").await.is_ok());
+    let refused = discovered("wrong").await.unwrap_err().to_string();
+    assert!(refused.contains("401"), "{refused}");
 }
 
 // ---------------------------------------------------------------- the schema

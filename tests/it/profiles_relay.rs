@@ -8,6 +8,7 @@ use scim_relay::sample::{Size, compare, generate};
 use serde_json::{Value, json};
 
 use crate::support::relay::{Relay, state};
+use crate::support::sandbox::Sandbox;
 use crate::support::scim2_server::{Mode, Scim2Server, TOKEN};
 use crate::support::scripted::{Request, Scripted, Step};
 
@@ -34,6 +35,36 @@ async fn a_company_s_history_arrives_with_the_profile_of_scim2_server() {
     let differences = compare(&sample.expected, &state(&server.base_url(), Some(TOKEN)).await.unwrap());
     assert!(differences.is_empty(), "{differences:#?}");
     assert_eq!(relay.metric("scim_relay_dead_letters_total", "").await, Some(0.0));
+}
+
+/// One after the other: they differ in how they write, and all of it is SCIM that a target by the book understands.
+#[tokio::test]
+async fn a_company_s_history_arrives_with_every_profile_that_asks_nothing_special_of_the_target() {
+    for profile in ["nice-cxone", "aws-identity-center", "keycloak", "slack", "github-emu", "webex"] {
+        let sandbox = Sandbox::with_faults(json!({})).await;
+        let base_url = sandbox.running.base_url().parse().unwrap();
+        let relay = with_profile(Relay::configured(&base_url, None, ""), profile);
+        let relay = tokio::task::spawn_blocking(move || {
+            let mut relay = relay;
+            relay.run();
+            relay
+        });
+        let relay = relay.await.unwrap();
+        relay.ready().await;
+        let sample = generate(13, Size { people: 30, groups: 5, events: 250, managers: true });
+        let events = sample.events.clone();
+        let relay = tokio::task::spawn_blocking(move || {
+            relay.publish(&events);
+            relay
+        });
+        let relay = relay.await.unwrap();
+        relay.settled(sample.events.len()).await;
+        let differences = compare(&sample.expected, &state(&base_url, None).await.unwrap());
+        assert!(differences.is_empty(), "{profile}: {differences:#?}");
+        assert_eq!(relay.metric("scim_relay_dead_letters_total", "").await, Some(0.0), "{profile}");
+        let bulks = sandbox.requests().await.iter().filter(|it| it["path"] == "/scim/v2/Bulk").count();
+        assert_eq!(bulks > 0, profile == "nice-cxone", "{profile}");
+    }
 }
 
 /// Resources by id, and what was written.
