@@ -146,6 +146,8 @@ pub(super) fn settings(config: &Config) -> Settings {
         user: deprovisioning(&config.deprovision_user),
         group: deprovisioning(&config.deprovision_group),
         guard: config.guard,
+        conflict: config.conflict.clone(),
+        members_are_authoritative: config.members == "authoritative",
         late_window: config.target.late_window,
         dialect: Arc::new(config.target.profile.dialect()),
         routes: names.routes(&config.delays),

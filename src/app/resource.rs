@@ -7,8 +7,9 @@ use super::{Failure, ask, build, end, environment, failed, load, relay};
 use crate::cli::{Exit, Explain, Forget, Verify};
 use crate::config::Config;
 use crate::core::resource::ResourceKey;
+use crate::ops::audit::{self, Act};
 use crate::ops::clock::SystemClock;
-use crate::ops::{audit, explanation};
+use crate::ops::explanation;
 use crate::pipeline::operator;
 use crate::pipeline::ports::{Clock, Load, Store};
 use crate::store::redis::RedisStore;
@@ -38,6 +39,11 @@ async fn store(config: &Config) -> Result<RedisStore, Failure> {
     RedisStore::connect(build::redis_options(config)?).await.map_err(failed)
 }
 
+fn record(config: &Config, action: &str, selection: &str, count: u64, reason: Option<&str>) {
+    let (who, relay) = (&audit::who(&environment()), &config.target.name);
+    audit::record(&Act { who, action, relay, selection, selected: count, done: count, reason });
+}
+
 async fn do_explain(path: &Path, options: Explain) -> Result<Exit, Failure> {
     let key = parsed(&options.resource)?;
     let config = load(path)?;
@@ -56,8 +62,9 @@ async fn do_verify(path: &Path, options: Verify) -> Result<Exit, Failure> {
     let config = load(path)?;
     let store = store(&config).await?;
     let now = SystemClock.now();
-    let reason = options.reason.as_deref();
-    let who = audit::who(&environment());
+    let audit = |selection: &str, count: u64| {
+        record(&config, "verify", selection, count, options.reason.as_deref());
+    };
     let Some(key) = keys.first() else {
         let progress = |count| {
             if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
@@ -65,12 +72,12 @@ async fn do_verify(path: &Path, options: Verify) -> Result<Exit, Failure> {
             }
         };
         let count = operator::verify_all(&store, now, progress).await.map_err(failed)?;
-        audit::record(&who, "verify", "--all", count, reason);
+        audit("--all", count);
         println!("{count} resources are read again and planned anew");
         return Ok(Exit::Done);
     };
     let known = operator::verify(&store, key, now).await.map_err(failed)?;
-    audit::record(&who, "verify", &key.to_string(), u64::from(known), reason);
+    audit(&key.to_string(), u64::from(known));
     match known {
         true => println!("{key} is read again and planned anew"),
         false => println!("nothing is known about {key}"),
@@ -96,8 +103,7 @@ async fn do_forget(path: &Path, options: Forget) -> Result<Exit, Failure> {
         return Ok(Exit::Differences);
     }
     store.forget(&key).await.map_err(failed)?;
-    let who = audit::who(&environment());
-    audit::record(&who, "forget", &key.to_string(), 1, options.reason.as_deref());
+    record(&config, "forget", &key.to_string(), 1, options.reason.as_deref());
     println!("{key} is forgotten");
     Ok(Exit::Done)
 }

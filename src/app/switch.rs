@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{Failure, build, end, environment, failed, load};
 use crate::cli::{Exit, SwitchOptions};
 use crate::core::schedule::Lane;
-use crate::ops::audit;
+use crate::ops::audit::{self, Act};
 use crate::ops::clock::SystemClock;
 use crate::pipeline::ports::{Clock, Switch};
 use crate::store::redis::RedisStore;
@@ -31,7 +31,16 @@ async fn set(path: &Path, options: SwitchOptions, stopped: bool) -> Result<Exit,
     store.set_stopped(&lanes, stopped).await.map_err(failed)?;
     let names: Vec<&str> = lanes.iter().map(|lane| lane.name()).collect();
     let action = if stopped { "pause" } else { "resume" };
-    audit::record(&audit::who(&environment()), action, &names.join(" "), 1, options.reason.as_deref());
+    let count = u64::try_from(lanes.len()).unwrap_or(u64::MAX);
+    audit::record(&Act {
+        who: &audit::who(&environment()),
+        action,
+        relay: &config.target.name,
+        selection: &names.join(" "),
+        selected: count,
+        done: count,
+        reason: options.reason.as_deref(),
+    });
     let now = SystemClock.now();
     let circuit = store.circuit().await.map_err(failed)?;
     let still: Vec<&str> = circuit.stopped.iter().map(|lane| lane.name()).collect();

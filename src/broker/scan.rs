@@ -105,6 +105,12 @@ impl Pass {
         })
     }
 
+    /// So many letters are known to be there. The count of the queue does not know yet of those that an earlier pass has just
+    /// given back.
+    pub fn expecting(self, letters: usize) -> Self {
+        Self { expected: self.expected.max(letters), ..self }
+    }
+
     /// How many letters were there when it began.
     pub fn expected(&self) -> usize {
         self.expected
@@ -112,9 +118,6 @@ impl Pass {
 
     /// The next letter; none at the end. An error: the session broke, and everything untaken is back in the queue.
     pub async fn next(&mut self) -> Result<Option<Found>, BrokerError> {
-        if self.seen >= self.expected && self.seen == 0 {
-            self.ended = Some(Seen::All);
-        }
         if self.ended.is_none() && now().duration_since(self.began) > LONGEST_PASS {
             self.ended = Some(Seen::Part);
         }

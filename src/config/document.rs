@@ -95,6 +95,8 @@ fn property(key: &Key) -> Value {
         }
         Kind::Choice(choices) => json!({ "enum": choices }),
         Kind::Guard => guard(),
+        Kind::Winners => json!({ "type": "object",
+            "additionalProperties": { "enum": ["source-wins", "target-wins"] } }),
         Kind::Secret => json!({ "type": "object", "minProperties": 1, "maxProperties": 1,
             "additionalProperties": false,
             "properties": { "env": { "type": "string" }, "file": { "type": "string" } } }),

@@ -32,6 +32,8 @@ pub enum Kind {
     Guard,
     /// The name of a shipped profile, or the path of a file.
     Profile,
+    /// Attributes in a table, each with who is right about it.
+    Winners,
 }
 
 /// One key.
@@ -214,7 +216,7 @@ pub const KEYS: &[Key] = &[
         "flush.linger",
         Kind::Duration(0, 60 * SECOND),
         r#""50ms""#,
-        "how long a lone event waits for company; under load up to 8 times as long for each request in flight",
+        "how long a lone event waits for company; under load up to 8 times as long (0.4 s, if that is shorter) for each request in flight",
     ),
     key(
         "flush.catch_up",
@@ -258,6 +260,24 @@ pub const KEYS: &[Key] = &[
         Kind::Duration(SECOND, 365 * DAY),
         r#""30d""#,
         "what no operator decided about for so long becomes a dead letter",
+    ),
+    key(
+        "conflict.policy",
+        Kind::Choice(&["source-wins", "target-wins"]),
+        r#""source-wins""#,
+        "which value an attribute gets that somebody else changed at the target",
+    ),
+    key(
+        "conflict.attributes",
+        Kind::Winners,
+        "{}",
+        "exceptions by attribute or sub-attribute, such as { active = \"target-wins\" }",
+    ),
+    key(
+        "conflict.members",
+        Kind::Choice(&["own", "authoritative"]),
+        r#""own""#,
+        "own: members added by others stay; authoritative: the list of a put is the list, and they go",
     ),
     key("journal.max_age", Kind::Duration(HOUR, 3_650 * DAY), r#""7d""#, "how long the journal keeps events"),
     key("journal.max_bytes", Kind::Bytes(1_048_576), r#""20GiB""#, "how much the journal keeps"),

@@ -18,6 +18,7 @@ use url::Url;
 
 use self::reader::Reader;
 use self::value::Sources;
+use crate::core::conflict::Policy;
 use crate::core::guard::Limits;
 use crate::target::Profile;
 
@@ -199,6 +200,10 @@ pub struct Config {
     pub guard: Option<Limits>,
     /// `deprovision.held_expires_after`.
     pub held_expires_after: Duration,
+    /// `[conflict]`: who is right about what somebody else changed.
+    pub conflict: Policy,
+    /// `conflict.members`.
+    pub members: String,
     /// `journal.max_age`.
     pub journal_max_age: Duration,
     /// `journal.max_bytes`.

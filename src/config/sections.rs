@@ -3,8 +3,9 @@
 use url::Url;
 
 use super::reader::Reader;
-use super::value::Parsed;
+use super::value::{Parsed, winner};
 use super::{Amqp, Auth, Config, Redis, Target};
+use crate::core::conflict::Policy;
 
 impl Reader {
     /// None: something is missing, and a problem says what.
@@ -38,6 +39,14 @@ impl Reader {
             deprovision_group: self.text("deprovision.group")?,
             guard: self.guard()?,
             held_expires_after: self.span("deprovision.held_expires_after")?,
+            conflict: Policy {
+                otherwise: winner(&self.text("conflict.policy")?)?,
+                attributes: match self.values.get("conflict.attributes")? {
+                    Parsed::Winners(winners) => winners.clone(),
+                    _ => return None,
+                },
+            },
+            members: self.text("conflict.members")?,
             journal_max_age: self.span("journal.max_age")?,
             journal_max_bytes: self.number("journal.max_bytes")?,
             parked_ttl: self.span("dead.parked_ttl")?,

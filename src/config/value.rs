@@ -9,7 +9,9 @@ use toml::Value;
 use url::Url;
 
 use super::keys::Kind;
+use crate::core::conflict::Winner;
 use crate::core::guard::Limits;
+use crate::core::path::Path;
 use crate::target::Profile;
 
 /// Most resources in a limit of the guard.
@@ -42,6 +44,8 @@ pub enum Parsed {
     Guard(Option<Limits>),
     /// A profile, read.
     Profile(Arc<Profile>),
+    /// Who is right about an attribute.
+    Winners(BTreeMap<Path, Winner>),
 }
 
 /// Where secrets come from.
@@ -93,6 +97,8 @@ pub fn parse(kind: Kind, value: &Value, sources: &Sources<'_>) -> Result<Parsed,
         (Kind::Profile, _) => Err("must be the name of a profile, or the path of a file".into()),
         (Kind::Guard, Value::Boolean(false)) => Ok(Parsed::Guard(None)),
         (Kind::Guard, Value::Table(table)) => guard(table).map(|limits| Parsed::Guard(Some(limits))),
+        (Kind::Winners, Value::Table(table)) => winners(table).map(Parsed::Winners),
+        (Kind::Winners, _) => Err("must be a table such as { active = \"target-wins\" }".into()),
         (Kind::Guard, _) => Err("must be false, or a table such as { max_per_hour = 200 }".into()),
     }
 }
@@ -106,7 +112,7 @@ pub fn parse_text(kind: Kind, text: &str, sources: &Sources<'_>) -> Result<Parse
     let parsed = value.as_ref().map(|value| parse(kind, value, sources));
     match (kind, value, parsed) {
         (_, _, Some(Ok(parsed))) => Ok(parsed),
-        (Kind::Secret | Kind::Guard, Some(Value::Table(_)), Some(Err(what))) => Err(what),
+        (Kind::Secret | Kind::Guard | Kind::Winners, Some(Value::Table(_)), Some(Err(what))) => Err(what),
         (Kind::Secret, ..) if text.trim_start().starts_with('{') => Err(SECRET_FORM.to_owned()),
         // it comes from the environment, which is one of the two places where secrets may come from
         (Kind::Secret, ..) => not_empty(text),
@@ -238,6 +244,30 @@ fn guard(table: &toml::Table) -> Result<Limits, String> {
         }
     }
     Ok(limits)
+}
+
+/// Who is right, by the word in the configuration.
+pub(super) fn winner(word: &str) -> Option<Winner> {
+    match word {
+        "source-wins" => Some(Winner::Source),
+        "target-wins" => Some(Winner::Target),
+        _ => None,
+    }
+}
+
+fn winners(table: &toml::Table) -> Result<BTreeMap<Path, Winner>, String> {
+    let one = |(name, value): (&String, &Value)| {
+        let path: Path = name.parse().map_err(|error| format!("{error}"))?;
+        if path.selector.is_some() {
+            return Err(format!(
+                "`{name}`: an element of a list has no policy of its own: name the whole attribute"
+            ));
+        }
+        let winner = value.as_str().and_then(winner);
+        let winner = winner.ok_or_else(|| format!("`{name}` must be source-wins or target-wins"))?;
+        Ok((path, winner))
+    };
+    table.iter().map(one).collect()
 }
 
 fn texts(items: &[Value]) -> Result<Parsed, String> {

@@ -4,6 +4,7 @@ pub mod applied;
 pub mod canonical;
 pub mod change;
 pub mod circuit;
+pub mod conflict;
 pub mod desired;
 pub mod dialect;
 pub mod disposition;

@@ -76,6 +76,10 @@ pub struct Record {
     /// The member floor has moved: the whole ledger is to be looked at.
     #[serde(skip_serializing_if = "is_false")]
     pub scan_members: bool,
+    /// A `put` said who all the members are: where the source's list is the list, what else the target has goes. How many
+    /// more there were when it was last compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strangers: Option<u32>,
     /// A removal of several members met one that was not there: they are removed one by one.
     #[serde(skip_serializing_if = "is_false")]
     pub one_by_one: bool,
@@ -168,6 +172,9 @@ impl Record {
         let mut merged = self.desired.merge(&change.delta, change.origin, change.round);
         if change.key.kind == ResourceType::Group && self.floor_in_force() != floor.as_ref() {
             self.scan_members = true;
+            if change.delta.attributes.iter().any(|register| is_members(&register.path)) {
+                self.strangers = Some(u32::MAX);
+            }
         }
         let mut members = Vec::new();
         for register in &change.delta.members {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::applied::{Applied, Fingerprint};
 use super::change::{Delta, Lifecycle, MemberRegister, Register};
+use super::conflict::{Policy, conceded};
 use super::desired::{Presence, Wanted, Words};
 use super::gap::{Reference, interest};
 use super::letter::Class;
@@ -148,31 +149,47 @@ fn commit_members(record: &Record, entries: &mut Entries, sent: &Sent, ids: &BTr
     }
 }
 
-/// Takes over the target's resource as it was just read; `etags`: its versions mean something.
-pub fn observe(record: &mut Record, live: &Value, answer: &Answer, etags: bool) {
+/// A resource of the target as it was just read.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    /// The resource.
+    pub live: &'a Value,
+    /// The answer that it was in.
+    pub answer: &'a Answer,
+    /// The target's versions mean something.
+    pub etags: bool,
+    /// Who is right about what somebody else changed.
+    pub policy: &'a Policy,
+}
+
+/// Takes over the target's resource as it was just read. Returns the paths at which the target is right although the source
+/// wants something else.
+pub fn observe(record: &mut Record, sight: &Sight<'_>) -> Vec<Path> {
     let paths = interest(record);
-    let applied = record.applied.get_or_insert_default();
-    applied.observe(live, &paths);
-    applied.parts.clear();
-    record.etag = answer.etag.clone().filter(|_| etags);
+    let base = record.applied.take().unwrap_or_default();
+    let mut applied = Applied { leaves: base.leaves.clone(), parts: BTreeMap::new() };
+    applied.observe(sight.live, &paths);
+    let conceded = conceded(record, &base, sight.policy, &applied);
+    for (path, ours) in &conceded {
+        match ours {
+            Some(print) => drop(applied.leaves.insert(path.clone(), *print)),
+            None => drop(applied.leaves.remove(path)),
+        }
+    }
+    record.applied = Some(applied);
+    record.etag = sight.answer.etag.clone().filter(|_| sight.etags);
     record.maybe_ours.clear();
     record.verify = false;
+    conceded.into_keys().collect()
 }
 
 /// The target's resource was looked up and found: it is ours from now on.
-pub fn adopt(
-    record: &mut Record,
-    key: &ResourceKey,
-    id: TargetId,
-    live: &Value,
-    answer: &Answer,
-    etags: bool,
-) {
+pub fn adopt(record: &mut Record, key: &ResourceKey, id: TargetId, sight: &Sight<'_>) -> Vec<Path> {
     // what a create sent is ours, although its answer and with it the id were lost
     let sent = std::mem::take(&mut record.maybe_ours);
     record.know_target(key.kind, id);
     record.maybe_ours = sent;
-    observe(record, live, answer, etags);
+    observe(record, sight)
 }
 
 /// The target's resource was looked up, and there is none.

@@ -2,27 +2,38 @@
 
 use std::collections::BTreeMap;
 
-/// Who acts, as far as the environment tells.
+/// Who acts: the account behind sudo, else the account itself, and the host.
 pub fn who(environment: &BTreeMap<String, String>) -> String {
-    let first = |names: &[&str]| names.iter().find_map(|name| environment.get(*name)).cloned();
-    let user = first(&["SUDO_USER", "USER", "LOGNAME"]).unwrap_or_else(|| "unknown".into());
-    match first(&["HOSTNAME", "HOST"]) {
-        Some(host) => format!("{user}@{host}"),
-        None => user,
-    }
+    let said = |name: &str| environment.get(name).filter(|value| !value.is_empty()).cloned();
+    let user = said("SUDO_USER").or_else(|| whoami::username().ok()).unwrap_or_else(|| "unknown".into());
+    let host = said("HOSTNAME").or_else(|| whoami::hostname().ok()).unwrap_or_else(|| "unknown".into());
+    format!("{user}@{host}")
 }
 
-/// Logs what was done. `selection`: to what; `count`: how many; `reason`: what the operator said of it.
-pub fn record(who: &str, action: &str, selection: &str, count: u64, reason: Option<&str>) {
-    tracing::info!(
-        target: "audit",
-        who,
-        action,
-        selection,
-        count,
-        reason = reason.unwrap_or("none given"),
-        "an operator acted"
-    );
+/// What an operator did.
+#[derive(Clone, Copy, Debug)]
+pub struct Act<'a> {
+    /// Who.
+    pub who: &'a str,
+    /// The command.
+    pub action: &'a str,
+    /// `target.name`.
+    pub relay: &'a str,
+    /// To what: a filter, IDs, a resource, lanes.
+    pub selection: &'a str,
+    /// How many that meant.
+    pub selected: u64,
+    /// How many of them were changed.
+    pub done: u64,
+    /// What the operator said of it.
+    pub reason: Option<&'a str>,
+}
+
+/// Logs what was done.
+pub fn record(act: &Act<'_>) {
+    let Act { who, action, relay, selection, selected, done, reason } = *act;
+    let reason = reason.unwrap_or("none given");
+    tracing::info!(target: "audit", who, action, relay, selection, selected, done, reason, "an operator acted");
 }
 
 #[cfg(test)]
@@ -34,6 +45,14 @@ mod tests {
         let environment = [("USER", "root"), ("SUDO_USER", "ana"), ("HOSTNAME", "ops-1")];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(who(&environment.into()), "ana@ops-1");
-        assert_eq!(who(&BTreeMap::new()), "unknown");
+    }
+
+    #[test]
+    fn an_account_and_a_host_are_known_without_an_environment() {
+        let who = who(&BTreeMap::new());
+        assert!(
+            who.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty()),
+            "{who}"
+        );
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::core::conflict::Policy;
 use crate::core::dialect::Dialect;
 use crate::core::gap::Deprovisioning;
 use crate::core::guard::Limits;
@@ -53,6 +54,10 @@ pub struct Settings {
     pub protected: Vec<String>,
     /// What carries no externalId at the target may be adopted.
     pub adopt: bool,
+    /// Who is right about what somebody else changed at the target.
+    pub conflict: Policy,
+    /// The source's list of members is the list: those that others added go.
+    pub members_are_authoritative: bool,
     /// How operations go out.
     pub mode: Mode,
     /// Most operations in a batch.

@@ -7,10 +7,12 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
+use scim_relay::broker::connection::BrokerOptions;
+use scim_relay::broker::scan::{Pass, Seen};
 use serde_json::json;
 
 use crate::support::dead::{Broker, dead, letters, letters_of};
-use crate::support::relay::{Relay, eventually};
+use crate::support::relay::{Relay, amqp_url, eventually, unique};
 use crate::support::sandbox::Sandbox;
 
 const FOREIGN: &[u8] = b"\xff\x00 no JSON \n at all";
@@ -130,4 +132,25 @@ async fn very_many_letters_are_indexed_and_summarised_quickly() {
     eprintln!("indexed in {indexed:?}, summarised in {summarised:?}");
     assert!(indexed < Duration::from_secs(60), "{indexed:?}");
     assert!(summarised < Duration::from_secs(5), "{summarised:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_pass_sees_what_the_one_before_it_has_just_given_back() {
+    let broker = Broker::connect().await;
+    let queue = unique("given-back");
+    broker.declare(&queue).await;
+    broker.publish("", &queue, b"{}", BasicProperties::default()).await;
+    let options = BrokerOptions {
+        url: amqp_url().parse().unwrap(),
+        username: None,
+        password: None,
+        ca_pem: None,
+        client_pem: None,
+        name: "a test".into(),
+    };
+    for round in 0..20 {
+        let mut pass = Pass::begin(&options, &queue).await.unwrap().expecting(1);
+        assert!(pass.next().await.unwrap().is_some(), "round {round}");
+        assert_eq!(pass.end().await.unwrap(), Seen::Part);
+    }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can not go on fails")]
 #![allow(clippy::disallowed_methods, reason = "tests are the outside: they own clocks, processes and tasks")]
 
+mod conflict;
 mod contract_cli;
 mod contract_events;
 mod contract_letters;
@@ -28,6 +29,7 @@ mod scim2_server;
 mod scim2_tester;
 mod sim;
 mod store;
+mod strangers;
 mod support;
 mod target;
 mod target_tls;

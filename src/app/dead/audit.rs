@@ -6,6 +6,7 @@ use super::desk::Desk;
 use super::selection::Selection;
 use crate::app::Failure;
 use crate::cli::{Change, Exit};
+use crate::ops::audit::{self, Act};
 
 /// Asks on a terminal; elsewhere only `--yes` will do.
 pub(super) fn confirm(change: &Change, question: &str) -> Result<(), Failure> {
@@ -36,17 +37,16 @@ pub(super) struct Record<'a> {
 
 /// Writes the audit record.
 pub(super) fn record(desk: &Desk, record: &Record<'_>) {
-    tracing::info!(
-        target: "audit",
-        who = desk.who,
-        what = record.what,
-        target_name = desk.settings.target,
-        filter = record.selection.describe(),
-        selected = record.selected,
-        done = record.done,
-        reason = record.change.reason.as_deref().unwrap_or_default(),
-        "letters were changed"
-    );
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    audit::record(&Act {
+        who: &desk.who,
+        action: record.what,
+        relay: &desk.settings.target,
+        selection: &record.selection.describe(),
+        selected: count(record.selected),
+        done: count(record.done),
+        reason: record.change.reason.as_deref(),
+    });
 }
 
 /// How far something has come; only on a terminal.

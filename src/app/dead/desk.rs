@@ -12,6 +12,7 @@ use crate::broker::topology::Names;
 use crate::cli::{Exit, Select};
 use crate::config::Config;
 use crate::core::schedule::Millis;
+use crate::ops::audit;
 use crate::ops::clock::SystemClock;
 use crate::pipeline::head::Head;
 use crate::pipeline::ports::{Clock, LetterIndex, Shelf};
@@ -65,7 +66,7 @@ impl Desk {
             inspector: Inspector::new(broker.clone()),
             broker,
             names: Names::new(&config.target.name),
-            who: who(&environment()),
+            who: audit::who(&environment()),
             config,
         })
     }
@@ -167,15 +168,6 @@ impl Chosen {
         }
         if self.missing.is_empty() { Exit::Done } else { Exit::Differences }
     }
-}
-
-/// `user@host`, as far as the environment knows.
-fn who(environment: &BTreeMap<String, String>) -> String {
-    let first =
-        |names: &[&str]| names.iter().find_map(|name| environment.get(*name).filter(|v| !v.is_empty()));
-    let user = first(&["SUDO_USER", "USER", "LOGNAME"]).map_or("unknown", String::as_str);
-    let host = first(&["HOSTNAME", "HOST"]).map_or("unknown", String::as_str);
-    format!("{user}@{host}")
 }
 
 /// A failure of the broker: where the topology is missing, it says what to do.

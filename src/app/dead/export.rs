@@ -42,7 +42,8 @@ async fn write(
         Some(path) => Box::new(std::io::BufWriter::new(create(path)?)),
         None => Box::new(std::io::stdout().lock()),
     };
-    let mut pass = Pass::begin(&desk.broker, &desk.queue(place)).await.map_err(broker_failed)?;
+    let pass = Pass::begin(&desk.broker, &desk.queue(place)).await.map_err(broker_failed)?;
+    let mut pass = pass.expecting(chosen.ids.len());
     let mut exported = 0;
     while exported < chosen.ids.len()
         && let Some(found) = pass.next().await.map_err(broker_failed)?

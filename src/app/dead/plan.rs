@@ -49,8 +49,9 @@ impl Desk {
     ) -> Result<Totals, Failure> {
         let rules = rules(&self.config, &self.settings).await?;
         let mut totals = Totals::new();
-        let mut pass = Pass::begin(&self.broker, &self.queue(place)).await.map_err(broker_failed)?;
         let (mut letters, mut left) = (Vec::new(), chosen.ids.len());
+        let pass = Pass::begin(&self.broker, &self.queue(place)).await.map_err(broker_failed)?;
+        let mut pass = pass.expecting(left);
         loop {
             let found = match left {
                 0 => None,

@@ -194,7 +194,8 @@ impl<'a> Run<'a> {
 
     async fn pass(&mut self, chosen: &Chosen, progress: &mut Progress) -> Result<Seen, Failure> {
         let queue = self.desk.queue(self.place);
-        let mut pass = Pass::begin(&self.desk.broker, &queue).await.map_err(broker_failed)?;
+        let left = chosen.ids.len().saturating_sub(self.sent + self.skipped);
+        let mut pass = Pass::begin(&self.desk.broker, &queue).await.map_err(broker_failed)?.expecting(left);
         let mut letters = Vec::new();
         while !self.is_over() && self.sent + self.skipped + letters.len() < chosen.ids.len() {
             let Some(found) = pass.next().await.map_err(broker_failed)? else { break };

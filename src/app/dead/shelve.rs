@@ -83,7 +83,8 @@ impl Moving<'_> {
 
     async fn pass(&mut self, chosen: &Chosen, progress: &mut Progress) -> Result<Seen, Failure> {
         let queue = self.desk.queue(self.from);
-        let mut pass = Pass::begin(&self.desk.broker, &queue).await.map_err(broker_failed)?;
+        let left = chosen.ids.len().saturating_sub(self.moved);
+        let mut pass = Pass::begin(&self.desk.broker, &queue).await.map_err(broker_failed)?.expecting(left);
         let mut letters = Vec::new();
         while self.moved + letters.len() < chosen.ids.len()
             && let Some(found) = pass.next().await.map_err(broker_failed)?

@@ -21,7 +21,7 @@ use crate::broker::topology::Names;
 use crate::cli::{Exit, HeldAction, HeldChange, HeldSelect};
 use crate::config::Config;
 use crate::core::foresee::Foreseen;
-use crate::ops::audit;
+use crate::ops::audit::{self, Act};
 use crate::ops::clock::{SystemClock, ulid};
 use crate::ops::letter::{headers, printable};
 use crate::pipeline::held::{Decision, HeldLetter};
@@ -145,8 +145,15 @@ async fn decide(
     let mut tally = Tally::default();
     let carried_out = desk.carry_out(config, &ids, decision, &mut tally).await;
     let action = format!("held {}", verb(decision));
-    let (who, reason) = (audit::who(&environment()), change.reason.as_deref());
-    audit::record(&who, &action, &selection.describe(), tally.done, reason);
+    audit::record(&Act {
+        who: &audit::who(&environment()),
+        action: &action,
+        relay: &config.target.name,
+        selection: &selection.describe(),
+        selected: u64::try_from(ids.len()).unwrap_or(u64::MAX),
+        done: tally.done,
+        reason: change.reason.as_deref(),
+    });
     carried_out?;
     println!("{} {}", tally.done, past(decision));
     let left = u64::try_from(ids.len()).unwrap_or(u64::MAX).saturating_sub(tally.done);
@@ -194,7 +201,7 @@ impl Desk {
         let publisher = AmqpPublisher::new(self.queue.options.clone()).connected().await.map_err(failed)?;
         let letters =
             Letters::new(Arc::new(publisher), Arc::new(SystemClock), settings.routes, settings.target, ulid);
-        let mut pass = self.queue.pass().await?;
+        let mut pass = self.queue.pass().await?.expecting(ids.len());
         let mut seen = 0;
         loop {
             let some = meant(&mut pass, ids, AT_ONCE.min(ids.len() - seen)).await?;

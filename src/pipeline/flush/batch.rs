@@ -10,9 +10,9 @@ use crate::core::ledger::{MemberChanges, member_changes};
 use crate::core::operation::Operation;
 use crate::core::plan::{self, MemberStyle, Planned, Sent};
 use crate::core::record::{MemberEntry, Record};
-use crate::core::resource::{ResourceKey, ResourceType};
+use crate::core::resource::{ResourceKey, ResourceType, TargetId};
 use crate::core::settle::Entries;
-use crate::pipeline::ports::Version;
+use crate::pipeline::ports::{Loaded, Version};
 
 /// One resource of a batch.
 #[derive(Clone, Debug)]
@@ -28,8 +28,22 @@ pub(super) struct Item {
     pub absent: bool,
     /// The resource as it was just read.
     pub live: Option<Value>,
+    /// Members of the group at the target that the source does not list.
+    pub strangers: Strangers,
     /// What the record was when it was loaded: the settlement writes only what differs.
     pub changed: bool,
+}
+
+/// Members that others added.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Strangers {
+    /// They stay: `conflict.members` is `own`.
+    #[default]
+    Stay,
+    /// They go, once it is known who they are.
+    Unknown,
+    /// These are there and go.
+    Found(Vec<TargetId>),
 }
 
 /// What is to be done about one resource next.
@@ -43,6 +57,8 @@ pub(super) enum Next {
     NoBase,
     /// The target lacks the method; why, in words.
     NotSupported(&'static str),
+    /// Compare the members with the target's.
+    Compare,
     /// Nothing to write; these references are pending, and ledger entries may turn out clean.
     /// `gone`: references to what is deleted at the source, which may come back.
     Rest { pending: Vec<String>, clean: Vec<String>, gone: Vec<String> },
@@ -60,6 +76,22 @@ pub(super) struct Ready {
 }
 
 impl Item {
+    /// A resource as it was just loaded.
+    pub fn loaded(loaded: Loaded, strangers: Strangers) -> Self {
+        let Loaded { key, version, record, .. } = loaded;
+        Self {
+            key,
+            version,
+            record,
+            entries: Entries::new(),
+            more_entries: false,
+            absent: false,
+            live: None,
+            strangers,
+            changed: false,
+        }
+    }
+
     /// The values of this resource's references that are to be resolved.
     pub fn references(&self) -> Vec<String> {
         let named = |entry: &MemberEntry| {
@@ -125,6 +157,12 @@ impl Item {
         self.record.desired.presence() == Presence::Unborn && self.entries.values().any(waiting)
     }
 
+    fn may_compare(&self, pending: &[String]) -> bool {
+        let settled = pending.is_empty() && !self.more_entries && !self.record.scan_members;
+        let alive = self.record.desired.presence() == Presence::Alive;
+        self.record.strangers.is_some() && settled && alive
+    }
+
     fn members(&self, rules: &Rules, references: &References) -> MemberChanges {
         let entries: Vec<(String, MemberEntry)> =
             self.entries.iter().map(|(value, entry)| (value.clone(), entry.clone())).collect();
@@ -137,19 +175,29 @@ impl Item {
         rules: &Rules,
         references: &References,
         bulk_id: String,
-        id: Option<crate::core::resource::TargetId>,
+        id: Option<TargetId>,
         changes: crate::core::gap::Changes,
     ) -> Next {
         let (pending, gone): (Vec<String>, Vec<String>) =
             (changes.pending.into_iter().collect(), changes.gone.into_iter().collect());
-        let rest = || Next::Rest { pending: pending.clone(), clean: Vec::new(), gone: gone.clone() };
-        let Some(id) = id.filter(|_| self.key.kind == ResourceType::Group && !self.entries.is_empty()) else {
-            return rest();
+        let Some(id) = id.filter(|_| self.key.kind == ResourceType::Group) else {
+            return Next::Rest { pending, clean: Vec::new(), gone };
         };
-        let members = self.members(rules, references);
+        let mut members = self.members(rules, references);
         if members.is_empty() {
-            let pending = pending.into_iter().chain(members.pending).collect();
-            return Next::Rest { pending, clean: members.clean, gone };
+            let pending: Vec<String> = pending.iter().chain(&members.pending).cloned().collect();
+            match &self.strangers {
+                // only when all that is wanted is there: what is not resolved yet may be one of them
+                Strangers::Unknown if self.may_compare(&pending) => return Next::Compare,
+                Strangers::Found(strangers) if !strangers.is_empty() => {
+                    members.more = true;
+                    members.remove = strangers.iter().map(|id| (stranger(id), id.clone())).collect();
+                    members.remove.truncate(rules.dialect.members_per_request);
+                }
+                Strangers::Stay | Strangers::Unknown | Strangers::Found(_) => {
+                    return Next::Rest { pending, clean: members.clean, gone };
+                }
+            }
         }
         let needs_read = (rules.etag && self.record.etag.is_none()) || !rules.patches(self.key.kind);
         if needs_read && self.live.is_none() {
@@ -162,6 +210,11 @@ impl Item {
         let rest = Rest::of(&members, pending, self.more_entries);
         rest.ready(plan::members(&self.key, &self.record, id, bulk_id, members, style))
     }
+}
+
+/// What a removal of a member is called that no source named.
+fn stranger(id: &TargetId) -> String {
+    format!("(stranger) {}", id.as_str())
 }
 
 /// What remains beside a write.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Flush;
 use super::batch::{Claimed, Item, Ready};
+use super::strangers::acknowledged;
 use crate::core::gap::Reference;
 use crate::core::letter::Class;
 use crate::core::outcome::Answer;
@@ -34,8 +35,8 @@ pub(super) enum Change {
     Gone,
     /// One of these members was not there.
     MissingMember,
-    /// On a rung.
-    Rung { class: Class, status: Option<u16>, doubt: Doubt, wait: Duration },
+    /// On a rung, since it failed at that time.
+    Rung { class: Class, status: Option<u16>, doubt: Doubt, at: Millis, wait: Duration },
     /// A dead letter is its home.
     Buried { intent: crate::core::change::Delta, doubt: Doubt },
 }
@@ -121,6 +122,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                     // perhaps because its user got another id than the one that was just written
                     entry.dirty |= record.wants_member(entry) && !record.is_withheld_member(entry);
                 }
+                acknowledged(&mut record, &item.strangers);
                 self.observe_latency(&record, ready.sent.purpose.lane(), now);
             }
             Change::Unsent { wait: asked } => {
@@ -147,9 +149,9 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 record.claim = None;
                 self.drop_missing(&mut record, &mut entries, ready);
             }
-            Change::Rung { class, status, doubt, wait: rung } => {
+            Change::Rung { class, status, doubt, at, wait: rung } => {
                 self.doubt(&mut record, ready, *doubt, now);
-                settle::failed(&mut record, *class, *status, now);
+                settle::failed(&mut record, *class, *status, *at);
                 // what is newer does not wait for the ladder
                 let wait = if *news { Duration::ZERO } else { *rung + RUNG_SLACK };
                 record.due = Some(Due { lane: lane(&item.key, &record), at: now.plus(wait) });
@@ -169,7 +171,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     fn reschedule(&self, item: &Item, ready: &Ready, record: &mut Record, change: &Change, at: Millis) {
         let done = matches!(change, Change::Applied { .. } | Change::Buried { .. });
         let lane = lane(&item.key, record);
-        let rest = item.changed || ready.more || record.verify || record.scan_members;
+        let compare = record.strangers.is_some() && self.settings.members_are_authoritative;
+        let rest = item.changed || ready.more || record.verify || record.scan_members || compare;
         if !done || rest || self.has_gap(&item.key, record) {
             record.due = Some(Due { lane, at });
             return;

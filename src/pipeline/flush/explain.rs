@@ -150,19 +150,11 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     /// Loads a resource and what it names, without touching anything.
     async fn look(&self, key: &ResourceKey) -> Result<(Item, References), StoreError> {
         let loads = [Load { key: key.clone(), members: Vec::new() }];
-        let Loaded { key, version, record, .. } =
-            self.store.load(&loads).await?.pop().unwrap_or_else(|| Loaded::nothing(key));
-        let entries = self.store.dirty_members(&key, MAX_ENTRIES).await?;
-        let item = Item {
-            key,
-            version,
-            record,
-            more_entries: entries.len() >= MAX_ENTRIES,
-            entries: entries.into_iter().collect(),
-            absent: false,
-            live: None,
-            changed: false,
-        };
+        let loaded = self.store.load(&loads).await?.pop().unwrap_or_else(|| Loaded::nothing(key));
+        let entries = self.store.dirty_members(key, MAX_ENTRIES).await?;
+        let mut item = Item::loaded(loaded, self.strangers());
+        item.more_entries = entries.len() >= MAX_ENTRIES;
+        item.entries = entries.into_iter().collect();
         let mut references = References::new();
         let wanted = item.references().into_iter().collect();
         self.resolve_from_records(&wanted, &mut references).await?;
@@ -189,13 +181,17 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 let detail = format!("it is looked up at the target by {}", by.join(" and "));
                 match (Item { absent: true, ..item.clone() }).next(&rules, references, "op-1") {
                     Next::Write(ready) => step("find", &detail, Some(&ready.operation)),
-                    Next::Find | Next::Read | Next::NoBase | Next::NotSupported(_) | Next::Rest { .. } => {
-                        step("find", &detail, None)
-                    }
+                    Next::Find
+                    | Next::Read
+                    | Next::Compare
+                    | Next::NoBase
+                    | Next::NotSupported(_)
+                    | Next::Rest { .. } => step("find", &detail, None),
                 }
             }
             Next::Read => step("read", "the target's resource is read before it is written", None),
             Next::NotSupported(why) => step("nothing", why, None),
+            Next::Compare => step("read", "the target's members are compared with the source's list", None),
             Next::NoBase => step("wait", "only patches are known, and the target does not have it", None),
             Next::Rest { pending, .. } if pending.is_empty() => {
                 step("nothing", "the target has what is wanted", None)

@@ -23,7 +23,7 @@ use crate::core::plan::Purpose;
 use crate::core::record::Record;
 use crate::core::resource::{ETag, ResourceKey, ResourceType, TargetId};
 use crate::core::schedule::Lane;
-use crate::core::settle;
+use crate::core::settle::{self, Sight};
 use crate::pipeline::letters::Reason;
 use crate::pipeline::ports::{Failure, Load, Owner, Publisher, Query, Store, StoreError, Target};
 use crate::pipeline::settings::{ABSENT_FOR, ReferenceKind};
@@ -39,6 +39,14 @@ const MAX_ABSENT: usize = 100_000;
 fn listed_version(resource: &Value) -> Option<ETag> {
     let meta = at(resource, &Path::core("meta"))?;
     ETag::new(meta.get("version")?.as_str()?)
+}
+
+/// Says where the target keeps what somebody else wrote.
+fn told(key: &ResourceKey, conceded: &[Path]) {
+    if !conceded.is_empty() {
+        let paths: Vec<String> = conceded.iter().map(ToString::to_string).collect();
+        tracing::info!(resource = %key, paths = paths.join(" "), "the target keeps what was changed there: conflict policy target-wins");
+    }
 }
 
 impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
@@ -86,7 +94,6 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         keys: &[&ResourceKey],
         found: &[Value],
     ) -> Result<(), StoreError> {
-        let etags = self.rules().etag;
         // one at a time: forewarned resources that are looked up here as well would forewarn each other for ever
         let mut forewarned = false;
         for key in keys {
@@ -112,7 +119,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                             self.forewarn(key, &item.record).await?;
                         }
                         let answer = Answer { etag: listed_version(&live), ..Answer::default() };
-                        settle::adopt(&mut item.record, key, id, &live, &answer, etags);
+                        let sight = self.sight(&live, &answer);
+                        told(key, &settle::adopt(&mut item.record, key, id, &sight));
                         item.live = Some(live);
                         item.changed = true;
                     }
@@ -166,9 +174,12 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         self.store.own(key.kind, id, key).await
     }
 
+    fn sight<'a>(&'a self, live: &'a Value, answer: &'a Answer) -> Sight<'a> {
+        Sight { live, answer, etags: self.rules().etag, policy: &self.settings.conflict }
+    }
+
     /// Reads these by id.
     pub(super) async fn read(&self, items: &mut Items, keys: &[ResourceKey]) -> Result<(), StoreError> {
-        let etags = self.rules().etag;
         let known = keys.iter().filter_map(|key| Some((key.clone(), items.get(key)?.record.id.clone()?)));
         let reads = known.map(|(key, id)| async move {
             let answer = self.target.read(key.kind, &id).await;
@@ -180,7 +191,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             match answer {
                 Ok(answer) => {
                     let live = answer.resource.clone().unwrap_or(Value::Null);
-                    settle::observe(&mut item.record, &live, &answer, etags);
+                    told(&key, &settle::observe(&mut item.record, &self.sight(&live, &answer)));
                     item.live = Some(live);
                     item.changed = true;
                 }

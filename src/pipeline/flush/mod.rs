@@ -15,6 +15,7 @@ mod round;
 mod send;
 mod settle;
 mod start;
+mod strangers;
 mod unsent;
 
 use std::collections::BTreeMap;

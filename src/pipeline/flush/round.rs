@@ -1,7 +1,7 @@
 //! One batch from the schedule to the target: load, learn, plan, claim. Users before groups, so that a group's members
 //! can name users created in the same request.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -114,19 +114,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let now = self.clock.now();
         let mut items = Items::new();
         for loaded in self.store.load(&loads).await? {
-            items.insert(
-                loaded.key.clone(),
-                Item {
-                    key: loaded.key,
-                    version: loaded.version,
-                    record: loaded.record,
-                    entries: BTreeMap::new(),
-                    more_entries: false,
-                    absent: false,
-                    live: None,
-                    changed: false,
-                },
-            );
+            items.insert(loaded.key.clone(), Item::loaded(loaded, self.strangers()));
         }
         let expired = self.leave_claimed(&mut items).await?;
         for item in items.values_mut() {
@@ -256,7 +244,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let mut ready = Vec::new();
         let mut open: BTreeSet<ResourceKey> = items.keys().cloned().collect();
         for _ in 0..MAX_STEPS {
-            let (mut find, mut read) = (Vec::new(), Vec::new());
+            let (mut find, mut read, mut compare) = (Vec::new(), Vec::new(), Vec::new());
             let rules = self.rules();
             for key in std::mem::take(&mut open) {
                 let Some(item) = items.get(&key) else { continue };
@@ -265,6 +253,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                     Next::Find if self.is_absent(item) => drop(items.get_mut(&key).map(|i| i.absent = true)),
                     Next::Find => find.push(key.clone()),
                     Next::Read => read.push(key.clone()),
+                    Next::Compare => compare.push(key.clone()),
                     Next::NoBase => {
                         self.settle_no_base(items, &key).await?;
                         continue;
@@ -302,6 +291,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             }
             self.find(items, &find).await?;
             self.read(items, &read).await?;
+            self.compare_members(items, &compare).await?;
             open.retain(|key| items.contains_key(key));
         }
         let left: Vec<ResourceKey> = open.into_iter().collect();

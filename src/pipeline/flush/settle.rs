@@ -174,13 +174,13 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             return self.die(claim, class, doubt, outcome).await;
         };
         let reason = reason(class, outcome, &claim.ready.operation, &self.settings.dialect);
-        let (mut record, intent) = claim.intent();
-        settle::failed(&mut record, class, reason.status, self.clock.now());
+        let ((mut record, intent), at) = (claim.intent(), self.clock.now());
+        settle::failed(&mut record, class, reason.status, at);
         let case = claim.case(&record, &intent, &reason);
         self.letters.retry(&case, index).await.inspect_err(refused_letter)?;
         let key = &claim.item.key;
         tracing::info!(resource = %key, attempt, class = %class, wait_s = wait.as_secs(), "on the retry ladder");
-        Ok(Change::Rung { class, status: reason.status, doubt, wait })
+        Ok(Change::Rung { class, status: reason.status, doubt, at, wait })
     }
 
     /// It can't succeed: a dead letter.

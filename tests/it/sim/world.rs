@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 
+use scim_relay::core::conflict::Policy;
 use scim_relay::core::gap::Deprovisioning;
 use scim_relay::core::resource::ResourceKey;
 use scim_relay::core::retry::Ladder;
@@ -71,6 +72,8 @@ pub fn settings() -> Settings {
         user: Deprovisioning::Deactivate,
         group: Deprovisioning::Delete,
         guard: None,
+        conflict: Policy::default(),
+        members_are_authoritative: false,
         late_window: LATE_WINDOW,
         dialect: Arc::default(),
         routes: routes(DELAYS.len()),
