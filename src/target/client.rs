@@ -1,7 +1,7 @@
 //! Operations and queries as requests.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -35,6 +35,8 @@ pub struct HttpTarget {
     pub(super) bulk_timeout: Duration,
     /// How many comparisons one filter may hold; learnt from refusals.
     pub(super) max_terms: AtomicUsize,
+    /// False once a filter and what is hidden could not be asked for together.
+    pub(super) combines: AtomicBool,
     /// The greatest number of results that ServiceProviderConfig names; 0: none, or not asked yet.
     pub(super) max_results: AtomicU64,
     pub(super) media_types: MediaTypes,
@@ -65,6 +67,7 @@ impl HttpTarget {
             timeout: options.timeout,
             bulk_timeout: options.bulk_timeout,
             max_terms: AtomicUsize::new(filter_terms.map_or(MAX_TERMS, |terms| terms.get().min(MAX_TERMS))),
+            combines: AtomicBool::new(true),
             max_results: AtomicU64::new(0),
             media_types: MediaTypes::new(&options.profile)?,
             dialect: options.profile.dialect(),

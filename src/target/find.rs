@@ -56,21 +56,24 @@ impl HttpTarget {
         kind: ResourceType,
         queries: &[Query],
     ) -> Result<Vec<Value>, Failure> {
-        let dialect = self.dialect.of(kind);
-        let can_filter = |query: &Query| dialect.filterable.iter().any(|it| it.path() == query.attribute);
         let mut found = Found::default();
-        match queries.iter().all(can_filter) {
+        match self.can_filter(kind, queries) {
             true => self.find_filtered(kind, queries, None, &mut found).await?,
             false => self.find_chunk(kind, None, queries, &mut found).await?,
         }
-        if let Some(hidden) = &dialect.hidden {
+        if let Some(hidden) = &self.dialect.of(kind).hidden {
             self.find_hidden(kind, queries, hidden, &mut found).await?;
         }
         Ok(found.resources)
     }
 
+    fn can_filter(&self, kind: ResourceType, queries: &[Query]) -> bool {
+        let filterable = &self.dialect.of(kind).filterable;
+        queries.iter().all(|query| filterable.iter().any(|it| it.path() == query.attribute))
+    }
+
     /// What no query has found yet is asked for among what the target leaves out by default. Where it can't combine filters,
-    /// all of that is listed.
+    /// all of that is listed; that is remembered.
     async fn find_hidden(
         &self,
         kind: ResourceType,
@@ -79,14 +82,14 @@ impl HttpTarget {
         found: &mut Found,
     ) -> Result<(), Failure> {
         let open: Vec<Query> = queries.iter().filter(|query| !found.has(query)).cloned().collect();
-        let can_filter =
-            |query: &Query| self.dialect.of(kind).filterable.iter().any(|it| it.path() == query.attribute);
         if open.is_empty() {
             return Ok(());
         }
-        if open.iter().all(can_filter) {
+        if self.can_filter(kind, &open) && self.combines.load(Ordering::Relaxed) {
             match self.find_filtered(kind, &open, Some(hidden), found).await {
-                Err(Failure::Answered(answer)) if is_too_much(&answer) => {}
+                Err(Failure::Answered(answer)) if is_too_much(&answer) => {
+                    self.combines.store(false, Ordering::Relaxed);
+                }
                 result => return result,
             }
         }

@@ -204,6 +204,8 @@ async fn a_target_that_can_not_combine_filters_lists_all_that_is_hidden() {
     let found = target.find(ResourceType::User, &[query("userName", "bob")]).await.unwrap();
     assert_eq!(found[0]["id"], "2");
     assert_eq!(asked(&server)[2], "GET /scim/Users?filter=active eq false");
+    target.find(ResourceType::User, &[query("userName", "bob")]).await.unwrap();
+    assert_eq!(server.seen().len(), 5, "that it can't is remembered");
 }
 
 #[tokio::test]
