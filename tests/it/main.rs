@@ -34,3 +34,4 @@ mod support;
 mod target;
 mod target_tls;
 mod tidy;
+mod tutorials;

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::Flush;
 use crate::core::disposition::Trouble;
+use crate::core::outcome::{NotSent, Outcome};
 use crate::core::resource::ResourceType;
 use crate::core::schedule::{Lane, Millis};
-use crate::pipeline::ports::{Publisher, Store, StoreError, Target};
+use crate::pipeline::ports::{Failure, Publisher, Store, StoreError, Target};
 
 /// How long a look at the shared switch is good for.
 const FRESH: Duration = Duration::from_millis(250);
@@ -53,9 +54,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     async fn probe(&self, known: bool) -> Result<Option<Duration>, StoreError> {
         let capabilities = match self.target.discover().await {
             Ok(capabilities) => capabilities,
-            Err(failure) => {
-                return Ok(Some(self.pause_for(None, Some(Trouble::Down), &failure.to_string()).min(NAP)));
-            }
+            Err(failure) => return Ok(Some(self.pause_for_failure(&failure).min(NAP))),
         };
         if !known {
             tracing::info!(?capabilities, "the target's capabilities are read");
@@ -151,6 +150,20 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         tracing::warn!(wait_ms = wait.as_millis(), "the target is paused ({trouble}): {why}");
         self.wake.notify_one();
         wait
+    }
+
+    /// A question was not answered: the target is busy, or it is at fault.
+    pub(super) fn pause_for_failure(&self, failure: &Failure) -> Duration {
+        let (wait, trouble) = match failure {
+            Failure::Answered(answer) if answer.status == 429 || answer.retry_after.is_some() => {
+                (answer.retry_after, None)
+            }
+            Failure::Answered(answer) if answer.status == 401 => (None, Some(Trouble::Credentials)),
+            Failure::Answered(answer) if answer.status < 500 => (None, Some(Trouble::Refusing)),
+            Failure::Broken(Outcome::NotSent(NotSent::Token(_))) => (None, Some(Trouble::Credentials)),
+            Failure::Answered(_) | Failure::Broken(_) => (None, Some(Trouble::Down)),
+        };
+        self.pause_for(wait, trouble, &failure.to_string())
     }
 
     /// True while nobody sends: an earlier request of the same batch, or another batch, may have met the reason.

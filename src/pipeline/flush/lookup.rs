@@ -13,11 +13,10 @@ use super::commit::may_be_listed_by_another_id;
 use crate::core::applied::at;
 use crate::core::desired::Presence;
 use crate::core::dialect::TypeDialect;
-use crate::core::disposition::Trouble;
 use crate::core::gap::{Reference, References};
 use crate::core::letter::Class;
 use crate::core::matching::{Match, Matcher, Term, choose, terms};
-use crate::core::outcome::{Answer, NotSent, Outcome};
+use crate::core::outcome::Answer;
 use crate::core::path::Path;
 use crate::core::plan::Purpose;
 use crate::core::record::Record;
@@ -208,24 +207,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     }
 
     /// A lookup failed: the resources wait, and the target is paused where it is at fault. No attempt is used.
-    async fn could_not_look(&self, items: &mut Items, keys: &[&ResourceKey], failure: &Failure) {
-        let wait = match failure {
-            Failure::Answered(answer) if answer.status == 429 || answer.retry_after.is_some() => {
-                self.pause_for(answer.retry_after, None, "lookups are refused for now")
-            }
-            Failure::Answered(answer) if matches!(answer.status, 401) => {
-                self.pause_for(None, Some(Trouble::Credentials), &failure.to_string())
-            }
-            Failure::Answered(answer) if answer.status < 500 => {
-                self.pause_for(None, Some(Trouble::Refusing), &failure.to_string())
-            }
-            Failure::Broken(Outcome::NotSent(NotSent::Token(_))) => {
-                self.pause_for(None, Some(Trouble::Credentials), &failure.to_string())
-            }
-            Failure::Answered(_) | Failure::Broken(_) => {
-                self.pause_for(None, Some(Trouble::Down), &failure.to_string())
-            }
-        };
+    pub(super) async fn could_not_look(&self, items: &mut Items, keys: &[&ResourceKey], failure: &Failure) {
+        let wait = self.pause_for_failure(failure);
         let keys: Vec<ResourceKey> = keys.iter().map(|key| (*key).clone()).collect();
         for key in &keys {
             items.remove(key);
@@ -234,7 +217,12 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     }
 
     /// Looks references up at the target, several to a filter. What is not there is remembered for a moment.
-    pub(super) async fn resolve_at_target(&self, values: &[String], references: &mut References) {
+    /// A failure is the target's: what is not known then is not pending, but not known.
+    pub(super) async fn resolve_at_target(
+        &self,
+        values: &[String],
+        references: &mut References,
+    ) -> Result<(), Failure> {
         let now = self.clock.now();
         let ask: Vec<&String> = {
             let mut learnt = self.learnt();
@@ -249,8 +237,12 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         };
         for some in ask.chunks(QUERIES_PER_FILTER) {
             let queries: Vec<Query> = some.iter().map(|v| Query { attribute, value: (*v).clone() }).collect();
-            // a failure leaves them pending; they are looked at again
-            let Ok(found) = self.target.find(ResourceType::User, &queries).await else { return };
+            let found = match self.target.find(ResourceType::User, &queries).await {
+                Ok(found) => found,
+                // it can't filter by that: they are pending until somebody creates them
+                Err(Failure::Answered(answer)) if answer.status == 400 && answer.scim_error => return Ok(()),
+                Err(failure) => return Err(failure),
+            };
             let ids = self.by_reference(&found);
             let mut learnt = self.learnt();
             for value in some {
@@ -263,6 +255,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 }
             }
         }
+        Ok(())
     }
 
     /// References compare exactly by externalId, and in any case by user name or e-mail address.

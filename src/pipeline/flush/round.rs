@@ -96,7 +96,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             let (mut of_kind, others): (Items, Items) =
                 items.into_iter().partition(|(key, _)| key.kind == kind);
             items = others;
-            let references = self.resolve(&of_kind, &request.in_batch).await?;
+            let references = self.resolve(&mut of_kind, &request.in_batch).await?;
             let ready = self.learn(&mut of_kind, &references, request.planned).await?;
             request.planned += ready.len();
             let ready = self.guarded(&mut of_kind, ready).await?;
@@ -367,7 +367,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     }
 
     /// Resolves what the items name: by our own records, then by this batch, then at the target.
-    async fn resolve(&self, items: &Items, in_batch: &References) -> Result<References, StoreError> {
+    async fn resolve(&self, items: &mut Items, in_batch: &References) -> Result<References, StoreError> {
         let wanted: BTreeSet<String> = items.values().flat_map(Item::references).collect();
         let mut references = References::new();
         if self.settings.references == ReferenceKind::ExternalId {
@@ -380,7 +380,12 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         }
         let unknown: Vec<String> =
             wanted.into_iter().filter(|value| !references.contains_key(value)).collect();
-        self.resolve_at_target(&unknown, &mut references).await;
+        if let Err(failure) = self.resolve_at_target(&unknown, &mut references).await {
+            let open = |value: &String| unknown.contains(value) && !references.contains_key(value);
+            let waiting = items.values().filter(|item| item.references().iter().any(open));
+            let waiting: Vec<ResourceKey> = waiting.map(|item| item.key.clone()).collect();
+            self.could_not_look(items, &waiting.iter().collect::<Vec<_>>(), &failure).await;
+        }
         Ok(references)
     }
 

@@ -1,0 +1,95 @@
+//! The two published scenarios that the relay stands in for: groups at Genesys Cloud, users in bulk at NICE CXone.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::support::relay::{Relay, eventually};
+use crate::support::sandbox::Sandbox;
+
+fn event(sequence: usize, kind: &str, subject: &str, data: Value) -> Value {
+    json!({
+        "specversion": "1.0", "id": format!("e{sequence}"), "source": "/hr", "type": format!("directory.{kind}"),
+        "subject": subject, "sequence": sequence.to_string(), "data": data,
+    })
+}
+
+fn address(name: &str) -> String {
+    format!("{name}@example.com")
+}
+
+/// A user whom somebody else has provisioned.
+async fn provisioned(sandbox: &Sandbox, name: &str) -> String {
+    let user = json!({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": format!("login-{name}"),
+        "emails": [{"type": "work", "value": address(name), "primary": true}],
+    });
+    sandbox.post("/Users", user).await.id().to_owned()
+}
+
+/// A group that is there already, with these members.
+async fn existing_group(sandbox: &Sandbox, name: &str, members: &[&String]) {
+    let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
+    let group = json!({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": name, "members": members,
+    });
+    sandbox.post("/Groups", group).await;
+}
+
+/// The members of each group, by the first address of each.
+async fn groups(sandbox: &Sandbox) -> Vec<(String, BTreeSet<String>)> {
+    let state = sandbox.admin("GET", "state", None).await.body;
+    let address_of = |id: &Value| {
+        let user = state["Users"].as_array().unwrap().iter().find(|user| user["id"] == *id).unwrap();
+        user["emails"][0]["value"].as_str().unwrap().to_owned()
+    };
+    let of = |group: &Value| {
+        let members = group["members"].as_array().cloned().unwrap_or_default();
+        let members = members.iter().map(|member| address_of(&member["value"])).collect();
+        (group["displayName"].as_str().unwrap().to_owned(), members)
+    };
+    let mut groups: Vec<_> = state["Groups"].as_array().unwrap().iter().map(of).collect();
+    groups.sort();
+    groups
+}
+
+#[tokio::test]
+async fn two_groups_get_exactly_the_members_that_the_source_lists_by_e_mail() {
+    let sandbox = Sandbox::with_faults(json!({"bulk": false})).await;
+    let names = ["ana", "bo", "cy", "dee", "eve"];
+    let mut ids = Vec::new();
+    for name in names {
+        ids.push(provisioned(&sandbox, name).await);
+    }
+    // the source knows neither Eve nor Dee in Sales, and Support has nobody yet
+    existing_group(&sandbox, "Sales", &[&ids[0], &ids[3], &ids[4]]).await;
+    existing_group(&sandbox, "Support", &[]).await;
+    sandbox
+        .set_faults(
+            json!({"bulk": false, "scope": "writes", "rate_429": 0.3, "rate_500": 0.2, "retry_after": 1}),
+        )
+        .await;
+    let more = "[references]\nuser = \"email\"\n[conflict]\nmembers = \"authoritative\"\n";
+    let relay = Relay::start(&sandbox.running.base_url().parse().unwrap(), None, more);
+    relay.ready().await;
+    let listed =
+        |names: &[&str]| names.iter().map(|name| json!({ "value": address(name) })).collect::<Value>();
+    relay.publish(&[
+        event(1, "group.put", "g-sales", json!({"displayName": "Sales", "members": listed(&["ana", "bo"])})),
+        event(
+            2,
+            "group.put",
+            "g-support",
+            json!({"displayName": "Support", "members": listed(&["cy", "dee"])}),
+        ),
+    ]);
+    let of = |names: &[&str]| names.iter().map(|name| address(name)).collect::<BTreeSet<String>>();
+    let expected = [("Sales".to_owned(), of(&["ana", "bo"])), ("Support".to_owned(), of(&["cy", "dee"]))];
+    eventually("the groups are as the source says", async || {
+        (groups(&sandbox).await == expected).then_some(())
+    })
+    .await;
+    relay.settled(2).await;
+    assert_eq!(sandbox.user_names().await.len(), names.len(), "nobody was created");
+    assert_eq!(relay.metric("scim_relay_dead_letters", "").await, Some(0.0));
+}
