@@ -13,7 +13,9 @@ use crate::ops::clock::{system_time, ulid};
 use crate::ops::metrics::Requests;
 use crate::pipeline::settings::{Mode, ReferenceKind, Settings};
 use crate::store::redis::RedisOptions;
-use crate::target::{AuthOptions, ClientAuth, ClientCredentials, HttpTarget, TargetOptions, TlsOptions};
+use crate::target::{
+    AccessKey, AuthOptions, ClientAuth, ClientCredentials, HttpTarget, TargetOptions, TlsOptions,
+};
 
 fn pem(path: &str) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| (format!("the file {path} can't be read: {error}"), Exit::Usage))
@@ -88,6 +90,14 @@ pub(super) fn target(config: &Config) -> Result<HttpTarget, Failure> {
                 refresh_before: *refresh_before,
             })
         }
+        Auth::AccessKey { token_url, access_key_id, access_key_secret, refresh_before } => {
+            AuthOptions::AccessKey(AccessKey {
+                token_url: token_url.clone(),
+                access_key_id: access_key_id.clone(),
+                access_key_secret: access_key_secret.clone(),
+                refresh_before: *refresh_before,
+            })
+        }
     };
     let options = TargetOptions {
         base_url: config.target.base_url.clone(),
@@ -95,6 +105,7 @@ pub(super) fn target(config: &Config) -> Result<HttpTarget, Failure> {
         bulk_timeout: config.target.bulk_timeout,
         auth,
         tls: TlsOptions { ca_pem: tls.ca.as_deref().map(pem).transpose()?, identity_pem: identity },
+        profile: config.target.profile.clone(),
     };
     HttpTarget::new(options, Arc::new(Requests), system_time)
         .map_err(|error| (error.to_string(), Exit::Usage))
@@ -138,6 +149,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         conflict: config.conflict.clone(),
         members_are_authoritative: config.members == "authoritative",
         late_window: config.target.late_window,
+        dialect: Arc::new(config.target.profile.dialect()),
         routes: names.routes(&config.delays),
     }
 }

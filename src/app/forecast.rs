@@ -8,11 +8,11 @@ use crate::config::Config;
 use crate::core::change::Change;
 use crate::core::foresee::{Foreseen, Foresight, foresee};
 use crate::core::gap::Rules;
-use crate::core::matching::{matcher, matching_value};
+use crate::core::matching::Matcher;
 use crate::core::path::Path;
 use crate::core::record::Record;
 use crate::pipeline::ports::{Load, Store, Target};
-use crate::pipeline::settings::{MEMBERS_PER_REQUEST, Settings};
+use crate::pipeline::settings::Settings;
 use crate::store::redis::RedisStore;
 
 /// How long the target may take to say what it can do: a forecast is for outages too.
@@ -33,7 +33,7 @@ pub(super) async fn rules(config: &Config, settings: &Settings) -> Result<Rules,
         patch: capabilities.as_ref().is_none_or(|c| c.patch),
         user: settings.user,
         group: settings.group,
-        members_per_request: MEMBERS_PER_REQUEST,
+        dialect: settings.dialect.clone(),
     })
 }
 
@@ -62,10 +62,10 @@ pub(super) async fn forecast(
 
 /// True if the source calls a resource by a name that is never written to. What the target calls it, only a read tells.
 fn is_protected(change: &Change, record: &Record, protected: &[String]) -> bool {
-    let matching = Path::core(matcher(change.key.kind));
+    let matching = Path::core(Matcher::name_of(change.key.kind).path());
     let said = change.delta.attributes.iter().filter(|register| register.path == matching);
     let said = said.filter_map(|register| register.value.as_deref()?.as_str().map(str::to_owned));
-    let known = matching_value(&change.key, record);
+    let known = Matcher::name_of(change.key.kind).wanted(&change.key, record);
     let mut names = said.chain(known).chain([change.key.external_id.as_str().to_owned()]);
     names.any(|name| protected.iter().any(|protected| protected.to_lowercase() == name.to_lowercase()))
 }

@@ -26,6 +26,8 @@ async fn run_relay(path: &Path) -> Result<Exit, Failure> {
     let stop = shutdown::on_signal().map_err(failed)?;
     let admin = Admin::new(metrics::install().map_err(failed)?);
     let (target, broker) = (build::target(&config)?, build::broker_options(&config)?);
+    let profile = &config.target.profile;
+    tracing::info!(profile = profile.name, verified = profile.verified, "the target's profile");
     let mut tasks = Tasks::new();
     let serving = admin.clone().serve(config.listen, stop.clone());
     let address = config.listen;

@@ -77,7 +77,7 @@ fn insert(node: &mut Value, path: &[&str], key: &Key) {
 
 fn property(key: &Key) -> Value {
     let mut property = match key.kind {
-        Kind::Text | Kind::File => json!({ "type": "string", "minLength": 1 }),
+        Kind::Text | Kind::File | Kind::Profile => json!({ "type": "string", "minLength": 1 }),
         Kind::Name => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,40}$" }),
         Kind::Url(schemes) => json!({ "type": "string", "pattern": format!("^({})://", schemes.join("|")) }),
         Kind::Bool => json!({ "type": "boolean" }),

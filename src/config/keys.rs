@@ -30,6 +30,8 @@ pub enum Kind {
     File,
     /// Limits of the guard in a table, or false.
     Guard,
+    /// The name of a shipped profile, or the path of a file.
+    Profile,
     /// Attributes in a table, each with who is right about it.
     Winners,
 }
@@ -146,7 +148,12 @@ pub const KEYS: &[Key] = &[
         Kind::Url(&["http", "https"]),
         "the SCIM base URL; http beyond loopback needs allow_http",
     ),
-    key("target.profile", Kind::Choice(&["generic"]), r#""generic""#, "the target's quirks"),
+    key(
+        "target.profile",
+        Kind::Profile,
+        r#""generic""#,
+        "what is special about this kind of target: a shipped profile, or the path of a file",
+    ),
     key("target.allow_http", Kind::Bool, "false", "http to a host that is not this machine"),
     optional("target.ca_file", Kind::File, "PEM of the CA that signed the target's certificate"),
     optional("target.client_certificate_file", Kind::File, "PEM of a client certificate"),
@@ -168,12 +175,12 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "target.auth.kind",
-        Kind::Choice(&["none", "bearer", "oauth2-client-credentials"]),
+        Kind::Choice(&["none", "bearer", "oauth2-client-credentials", "cxone-access-key"]),
         r#""none""#,
         "how the relay authenticates",
     ),
     optional("target.auth.token", Kind::Secret, "bearer: the token"),
-    optional("target.auth.token_url", Kind::Url(&["http", "https"]), "oauth2: the token endpoint"),
+    optional("target.auth.token_url", Kind::Url(&["http", "https"]), "oauth2, cxone: the token endpoint"),
     optional("target.auth.client_id", Kind::Text, "oauth2: the client's id"),
     optional("target.auth.client_secret", Kind::Secret, "oauth2: the client's secret"),
     key(
@@ -187,8 +194,10 @@ pub const KEYS: &[Key] = &[
         "target.auth.refresh_before",
         Kind::Duration(0, HOUR),
         r#""60s""#,
-        "oauth2: a token is renewed this much before it expires",
+        "oauth2, cxone: a token is renewed this much before it expires",
     ),
+    optional("target.auth.access_key_id", Kind::Text, "cxone: the access key's id"),
+    optional("target.auth.access_key_secret", Kind::Secret, "cxone: the access key's secret"),
     key(
         "matching.adopt",
         Kind::Choice(&["unclaimed", "never"]),

@@ -10,6 +10,7 @@ mod value;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -19,6 +20,7 @@ use self::reader::Reader;
 use self::value::Sources;
 use crate::core::conflict::Policy;
 use crate::core::guard::Limits;
+use crate::target::Profile;
 
 /// Environment variables with this prefix override keys: `SCIM_RELAY__SECTION__KEY`.
 pub const OVERRIDE: &str = "SCIM_RELAY__";
@@ -117,6 +119,17 @@ pub enum Auth {
         /// Renewal before expiry.
         refresh_before: Duration,
     },
+    /// An access key of NICE CXone.
+    AccessKey {
+        /// The token endpoint.
+        token_url: Url,
+        /// The key's id.
+        access_key_id: String,
+        /// Its secret.
+        access_key_secret: SecretString,
+        /// Renewal before expiry.
+        refresh_before: Duration,
+    },
 }
 
 /// `[target]`.
@@ -126,6 +139,8 @@ pub struct Target {
     pub name: String,
     /// Its SCIM base URL.
     pub base_url: Url,
+    /// What is special about it.
+    pub profile: Arc<Profile>,
     /// For https.
     pub tls: TlsFiles,
     /// Of a single request.

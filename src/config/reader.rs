@@ -1,6 +1,7 @@
 //! Values by path, read from defaults, the file and the environment, with all that is wrong so far.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -11,6 +12,7 @@ use super::keys::{KEYS, find, is_section, similar};
 use super::value::{Parsed, Sources, parse, parse_text};
 use super::{OVERRIDE, Problem, TlsFiles};
 use crate::core::guard::Limits;
+use crate::target::Profile;
 
 /// Values by path, and what is wrong so far.
 #[derive(Default)]
@@ -116,6 +118,13 @@ impl Reader {
     pub(super) fn guard(&self) -> Option<Option<Limits>> {
         match self.values.get("deprovision.guard")? {
             Parsed::Guard(limits) => Some(*limits),
+            _ => None,
+        }
+    }
+
+    pub(super) fn profile(&self) -> Option<Arc<Profile>> {
+        match self.values.get("target.profile")? {
+            Parsed::Profile(profile) => Some(profile.clone()),
             _ => None,
         }
     }

@@ -115,6 +115,7 @@ impl Reader {
         Some(Target {
             name: self.text("target.name")?,
             base_url: base_url?,
+            profile: self.profile()?,
             tls,
             timeout: self.span("target.timeout")?,
             bulk_timeout: self.span("target.bulk_timeout")?,
@@ -151,6 +152,19 @@ impl Reader {
                     client_secret: client_secret?,
                     post: self.text("target.auth.client_auth")? == "client_secret_post",
                     scope: self.text("target.auth.scope"),
+                    refresh_before: self.span("target.auth.refresh_before")?,
+                })
+            }
+            "cxone-access-key" => {
+                let (id, secret) =
+                    (self.text("target.auth.access_key_id"), self.secret("target.auth.access_key_secret"));
+                need(self, "token_url", token_url.is_some());
+                need(self, "access_key_id", id.is_some());
+                need(self, "access_key_secret", secret.is_some());
+                Some(Auth::AccessKey {
+                    token_url: token_url?,
+                    access_key_id: id?,
+                    access_key_secret: secret?,
                     refresh_before: self.span("target.auth.refresh_before")?,
                 })
             }

@@ -1,5 +1,7 @@
 //! The configuration as people write it, and what they are told when it is wrong.
 
+mod target;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -18,6 +20,8 @@ fn read(path: &str) -> std::io::Result<String> {
         "/run/token" => Ok("t0ken\r\n".into()),
         "/run/empty" => Ok("\n".into()),
         "/path/to/file.pem" => Ok("PEM".into()),
+        "/etc/own.toml" => Ok("[users]\npath = \"/people\"\n".into()),
+        "/etc/bad.toml" => Ok("verified = 1\n[users]\npaht = \"/people\"\n".into()),
         _ => Err(std::io::Error::other("no such file")),
     }
 }

@@ -1,6 +1,7 @@
 //! Values of keys: parsed once, from TOML or from the text of an environment variable.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -11,6 +12,7 @@ use super::keys::Kind;
 use crate::core::conflict::Winner;
 use crate::core::guard::Limits;
 use crate::core::path::Path;
+use crate::target::Profile;
 
 /// Most resources in a limit of the guard.
 pub(super) const MOST_RESOURCES: u64 = 1_000_000_000;
@@ -40,6 +42,8 @@ pub enum Parsed {
     Secret(SecretString),
     /// Limits of the guard; none: there is no guard.
     Guard(Option<Limits>),
+    /// A profile, read.
+    Profile(Arc<Profile>),
     /// Who is right about an attribute.
     Winners(BTreeMap<Path, Winner>),
 }
@@ -86,6 +90,11 @@ pub fn parse(kind: Kind, value: &Value, sources: &Sources<'_>) -> Result<Parsed,
         }
         (Kind::Choice(choices), _) => Err(format!("must be one of {}", choices.join(", "))),
         (Kind::Secret, value) => secret(value, sources),
+        (Kind::Profile, Value::String(name)) => match Profile::load(name, sources.read) {
+            Ok(profile) => Ok(Parsed::Profile(Arc::new(profile))),
+            Err(error) => Err(error.to_string()),
+        },
+        (Kind::Profile, _) => Err("must be the name of a profile, or the path of a file".into()),
         (Kind::Guard, Value::Boolean(false)) => Ok(Parsed::Guard(None)),
         (Kind::Guard, Value::Table(table)) => guard(table).map(|limits| Parsed::Guard(Some(limits))),
         (Kind::Winners, Value::Table(table)) => winners(table).map(Parsed::Winners),

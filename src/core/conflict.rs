@@ -153,7 +153,7 @@ mod tests {
             patch: true,
             user: Deprovisioning::Deactivate,
             group: Deprovisioning::Delete,
-            members_per_request: 100,
+            dialect: std::sync::Arc::default(),
         };
         match gap(&key(), record, &rules, Seen::default(), &References::new()) {
             Gap::None(_) => Vec::new(),

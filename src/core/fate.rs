@@ -174,7 +174,7 @@ mod tests {
             patch: true,
             user: Deprovisioning::Deactivate,
             group: Deprovisioning::Delete,
-            members_per_request: 10,
+            dialect: std::sync::Arc::default(),
         };
         fate(&key(), record, &Entries::new(), &words(5), round, &rules)
     }

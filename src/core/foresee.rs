@@ -174,10 +174,14 @@ fn lifecycle(after: &Record, delta: &Delta) -> bool {
 fn of_gap(change: &Change, after: &Record, rules: &Rules, words: &Current, open: &Delta) -> Foreseen {
     let next = gap(&change.key, after, rules, Seen::default(), &References::new());
     match (next, after.desired.presence()) {
+        (Gap::NotSupported(why), _) => because(Foresight::WouldFail, why),
         (Gap::Create(_), _) => plain(Foresight::Create),
         (Gap::Deactivate | Gap::Delete, _) => plain(Foresight::Deprovision),
         (Gap::Find | Gap::Read, Presence::Deleted) => {
             because(Foresight::Deprovision, "unless the target, which is read first, does not have it")
+        }
+        (Gap::Find, Presence::Alive) if !rules.dialect.of(change.key.kind).create => {
+            because(Foresight::Update, "if a lookup, which comes first, finds it: it can't be created there")
         }
         (Gap::Find, Presence::Alive) => {
             because(Foresight::Create, "unless a lookup, which comes first, finds it")
@@ -200,6 +204,8 @@ fn of_gap(change: &Change, after: &Record, rules: &Rules, words: &Current, open:
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
 
     use super::*;
@@ -218,7 +224,7 @@ mod tests {
             patch: true,
             user: Deprovisioning::Deactivate,
             group: Deprovisioning::Delete,
-            members_per_request: 100,
+            dialect: Arc::default(),
         }
     }
 

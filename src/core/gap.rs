@@ -1,13 +1,16 @@
 //! The gap: desired minus applied, and the one write that comes next to close it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::applied::{Applied, Fingerprint, at, leaves};
 use super::desired::{Presence, Wanted, fold};
+use super::dialect::{Dialect, UpdateBy};
+use super::matching::Matcher;
 use super::path::{ENTERPRISE, Path};
-use super::record::{MemberEntry, Record};
+use super::record::Record;
 use super::resource::{ResourceKey, ResourceType, TargetId};
 
 /// What a `delete` event does.
@@ -26,14 +29,14 @@ pub enum Deprovisioning {
 pub struct Rules {
     /// ETags mean something: every update and delete carries one.
     pub etag: bool,
-    /// PATCH works; otherwise PUT with an overlay on a fresh GET.
+    /// PATCH works where the dialect updates by it; otherwise PUT with an overlay on a fresh GET.
     pub patch: bool,
     /// What a `delete` of a user does.
     pub user: Deprovisioning,
     /// What a `delete` of a group does.
     pub group: Deprovisioning,
-    /// Most members in one request.
-    pub members_per_request: usize,
+    /// How the target wants to be written to.
+    pub dialect: Arc<Dialect>,
 }
 
 impl Rules {
@@ -44,6 +47,11 @@ impl Rules {
             (ResourceType::Group, _, Deprovisioning::Deactivate) => Deprovisioning::Keep,
             (ResourceType::Group, _, group) => group,
         }
+    }
+
+    /// True if resources of this type are updated by PATCH.
+    pub fn patches(&self, kind: ResourceType) -> bool {
+        self.patch && self.dialect.of(kind).update == UpdateBy::Patch
     }
 }
 
@@ -96,6 +104,8 @@ pub enum Gap {
     Read,
     /// Patches without a base, and the target does not have it.
     NoBase,
+    /// It can't be closed: the target lacks the method. Why, in words.
+    NotSupported(&'static str),
     /// It is to be created.
     Create(Changes),
     /// `active` becomes false, alone.
@@ -116,6 +126,12 @@ pub struct Seen<'a> {
 }
 
 const ACTIVE: &str = "active";
+
+/// Why a resource of a type that is only matched does not come into being.
+const NO_CREATE: &str = "the target's profile has resources of this type matched only, and none matches";
+
+/// Why a resource of a type that can't be deleted stays.
+const NO_DELETE: &str = "the target's profile has no DELETE for resources of this type: see `deprovision`";
 
 /// The path of the manager reference.
 pub fn manager() -> Path {
@@ -140,8 +156,11 @@ pub fn gap(
             false => Gap::Find,
         },
         (Presence::Alive | Presence::Unborn, Some(_)) => gap_of_known(key, record, rules, seen, references),
+        (Presence::Alive, None) if seen.absent && !rules.dialect.of(key.kind).create => {
+            Gap::NotSupported(NO_CREATE)
+        }
         (Presence::Alive, None) => match seen.absent {
-            true => Gap::Create(changes(key, record, seen, references).unwrap_or_default()),
+            true => Gap::Create(changes(key, record, rules, seen, references).unwrap_or_default()),
             false => Gap::Find,
         },
         (Presence::Unborn, None) if is_quiet_without_base(record) => Gap::None(Changes::default()),
@@ -166,15 +185,16 @@ fn gap_of_deleted(key: &ResourceKey, record: &Record, rules: &Rules, seen: Seen<
         Deprovisioning::Keep => return Gap::None(Changes::default()),
         Deprovisioning::Deactivate if record.is_inactive() => return Gap::None(Changes::default()),
         Deprovisioning::Deactivate => Gap::Deactivate,
+        Deprovisioning::Delete if !rules.dialect.of(key.kind).delete => return Gap::NotSupported(NO_DELETE),
         Deprovisioning::Delete => Gap::Delete,
     };
-    fenced(record, rules, seen, write)
+    fenced(key.kind, record, rules, seen, write)
 }
 
 /// A write that needs an ETag, or the live resource to overlay, is preceded by a read.
-fn fenced(record: &Record, rules: &Rules, seen: Seen<'_>, write: Gap) -> Gap {
+fn fenced(kind: ResourceType, record: &Record, rules: &Rules, seen: Seen<'_>, write: Gap) -> Gap {
     let needs_etag = rules.etag && record.etag.is_none();
-    let needs_body = !rules.patch && write != Gap::Delete;
+    let needs_body = !rules.patches(kind) && write != Gap::Delete;
     match seen.live.is_none() && (needs_etag || needs_body) {
         true => Gap::Read,
         false => write,
@@ -192,24 +212,30 @@ fn gap_of_known(
         return Gap::Read;
     }
     if key.kind == ResourceType::User && record.desired.active() == Some(false) && !record.is_inactive() {
-        return fenced(record, rules, seen, Gap::Deactivate);
+        return fenced(key.kind, record, rules, seen, Gap::Deactivate);
     }
-    match changes(key, record, seen, references) {
+    match changes(key, record, rules, seen, references) {
         None => Gap::Read,
         Some(changes) if changes.is_empty() => Gap::None(changes),
-        Some(changes) => fenced(record, rules, seen, Gap::Update(changes)),
+        Some(changes) => fenced(key.kind, record, rules, seen, Gap::Update(changes)),
     }
 }
 
 /// The leaves to change; none: the live resource is needed to tell.
-fn changes(key: &ResourceKey, record: &Record, seen: Seen<'_>, references: &References) -> Option<Changes> {
+fn changes(
+    key: &ResourceKey,
+    record: &Record,
+    rules: &Rules,
+    seen: Seen<'_>,
+    references: &References,
+) -> Option<Changes> {
     let nothing = Applied::default();
     let applied = record.applied.as_ref().unwrap_or(&nothing);
     let mut wants = Wants::default();
     for (root, wanted) in record.desired.attributes() {
         wants.add(root, wanted, applied, seen, record.id.is_none())?;
     }
-    wants.add_identity(key, record);
+    wants.add_identity(key, record, rules);
     let mut changes = Changes { parts: wants.parts, ..Changes::default() };
     resolve(&mut wants.leaves, references, &mut changes, &mut wants.kept);
     let removable = |path: &Path| removable(path, record, &wants.leaves, &wants.kept, &wants.removed);
@@ -289,10 +315,12 @@ impl Wants {
         Some(())
     }
 
-    /// What the relay writes itself: `externalId`, and `active` where something is said about it.
-    fn add_identity(&mut self, key: &ResourceKey, record: &Record) {
+    /// What the relay writes itself: `externalId` where it is the source's to say, and `active` where something is said about
+    /// it.
+    fn add_identity(&mut self, key: &ResourceKey, record: &Record, rules: &Rules) {
         let external_id = Path::core("externalId");
-        if !record.desired.is_withheld(&external_id) {
+        let is_ours = rules.dialect.of(key.kind).matching.contains(&Matcher::ExternalId);
+        if is_ours && !record.desired.is_withheld(&external_id) {
             self.leaves.insert(external_id, Value::String(key.external_id.as_str().to_owned()));
         }
         if key.kind == ResourceType::User {
@@ -364,68 +392,4 @@ pub fn interest(record: &Record) -> BTreeSet<Path> {
         }
     }
     paths
-}
-
-/// Member changes for one request.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct MemberChanges {
-    /// To add: member value and what it is on the wire.
-    pub add: Vec<(String, Reference)>,
-    /// To remove: member value and target ids.
-    pub remove: Vec<(String, TargetId)>,
-    /// Not at the target yet.
-    pub pending: Vec<String>,
-    /// In step already, or with nothing to wait for: no longer to be looked at.
-    pub clean: Vec<String>,
-    /// There is more than fits into one request.
-    pub more: bool,
-}
-
-impl MemberChanges {
-    /// Nothing to write.
-    pub fn is_empty(&self) -> bool {
-        self.add.is_empty() && self.remove.is_empty()
-    }
-
-    /// How many members the request changes.
-    pub fn len(&self) -> usize {
-        self.add.len() + self.remove.len()
-    }
-}
-
-/// Plans the next member delta from dirty ledger entries, removals first, at most `limit` of them.
-pub fn member_changes(
-    record: &Record,
-    entries: &[(String, MemberEntry)],
-    references: &References,
-    limit: usize,
-) -> MemberChanges {
-    let mut changes = MemberChanges::default();
-    for (value, entry) in entries {
-        let (applied, maybe) = entry.written(record.incarnation);
-        let wanted = entry.mark.is_wanted() && record.wants_member(entry);
-        let mut there: BTreeSet<&TargetId> = applied.into_iter().chain(maybe).collect();
-        if let (true, Some(Reference::Id(id))) = (entry.is_unnamed(record.incarnation), references.get(value))
-        {
-            there.insert(id);
-        }
-        let settled = maybe.is_none() && !entry.is_unnamed(record.incarnation);
-        match (wanted, references.get(value)) {
-            _ if record.is_withheld_member(entry) || record.stays(entry) => changes.clean.push(value.clone()),
-            (false, _) if there.is_empty() => changes.clean.push(value.clone()),
-            (false, _) => changes.remove.extend(there.into_iter().map(|id| (value.clone(), id.clone()))),
-            (true, Some(Reference::Id(id))) if applied == Some(id) && settled => {
-                changes.clean.push(value.clone());
-            }
-            (true, Some(reference @ (Reference::Id(_) | Reference::InBatch(_)))) => {
-                changes.add.push((value.clone(), reference.clone()));
-            }
-            (true, Some(Reference::Gone)) => changes.clean.push(value.clone()),
-            (true, Some(Reference::Pending) | None) => changes.pending.push(value.clone()),
-        }
-    }
-    changes.more = changes.len() > limit;
-    changes.remove.truncate(limit);
-    changes.add.truncate(limit - changes.remove.len());
-    changes
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::dialect::Dialect;
 use super::resource::{ETag, ResourceKey, ResourceType, TargetId};
 
 /// The method of a write (RFC 7644 s3.2).
@@ -128,10 +129,11 @@ impl Operation {
     }
 
     /// The path below the base URL: `/Users`, `/Users/<id>`, the id percent-encoded by whoever makes a URL of it.
-    pub fn path(&self) -> String {
+    pub fn path(&self, dialect: &Dialect) -> String {
+        let segment = &dialect.of(self.kind()).segment;
         match self.id() {
-            None => format!("/{}", self.kind().segment()),
-            Some(id) => format!("/{}/{}", self.kind().segment(), id),
+            None => format!("/{segment}"),
+            Some(id) => format!("/{segment}/{id}"),
         }
     }
 }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::applied::{Fingerprint, put_leaf, take_leaf};
-use super::gap::{Changes, MemberChanges, Reference, manager};
+use super::dialect::MemberRemoval;
+use super::gap::{Changes, Reference, manager};
+use super::ledger::MemberChanges;
 use super::operation::{Operation, Write};
 use super::path::Path;
 use super::record::Record;
@@ -195,24 +197,35 @@ pub fn delete(key: &ResourceKey, record: &Record, id: TargetId, bulk_id: String)
     Planned { operation: Operation { key: key.clone(), bulk_id, write }, sent: Sent::new(Purpose::Delete) }
 }
 
-/// A delta of members: never the list. With an overlay it is a PUT of the list as it was just read, changed.
+/// How the members of a group are written.
+#[derive(Clone, Copy, Debug)]
+pub enum MemberStyle<'a> {
+    /// A PATCH that takes members out in this way.
+    Patch(MemberRemoval),
+    /// A PUT of the group as it was just read.
+    Put(&'a Value),
+}
+
+/// A delta of members: never the list. As a PUT it is the list as it was just read, changed.
 pub fn members(
     key: &ResourceKey,
     record: &Record,
     id: TargetId,
     bulk_id: String,
     changes: MemberChanges,
-    overlay: Option<&Value>,
+    style: MemberStyle<'_>,
 ) -> Planned {
     let added: Vec<Value> = changes.add.iter().filter_map(|(_, reference)| member_value(reference)).collect();
     let version = record.etag.clone();
-    let write = match overlay {
-        None => {
-            let dropped = changes.remove.iter().map(|(_, id)| remove_member(id));
+    let write = match style {
+        MemberStyle::Patch(removal) => {
+            let dropped = remove_members(&changes.remove, removal);
             let add = (!added.is_empty()).then(|| json!({ "op": "add", "path": "members", "value": added }));
-            Write::Patch { id, version, body: patch_op(dropped.chain(add).collect()) }
+            Write::Patch { id, version, body: patch_op(dropped.into_iter().chain(add).collect()) }
         }
-        Some(live) => Write::Put { id, version, body: with_members(live, added, &changes.remove) },
+        MemberStyle::Put(live) => {
+            Write::Put { id, version, body: with_members(live, added, &changes.remove) }
+        }
     };
     let sent = Sent {
         in_batch: in_batch(&changes.add, &BTreeMap::new()),
@@ -237,6 +250,16 @@ fn replace(path: &Path, value: &Value) -> Value {
 /// The manager is written whole: providers differ about its sub-attribute as a path.
 fn whole_manager(path: &Path) -> Path {
     if *path == manager() { path.root() } else { path.clone() }
+}
+
+/// Operations that take these out; none for nobody: a removal that names no value would empty the group.
+fn remove_members(members: &[(String, TargetId)], removal: MemberRemoval) -> Vec<Value> {
+    let values: Vec<Value> = members.iter().map(|(_, id)| json!({ "value": id })).collect();
+    match removal {
+        MemberRemoval::FilterPath => members.iter().map(|(_, id)| remove_member(id)).collect(),
+        MemberRemoval::ValueList if values.is_empty() => Vec::new(),
+        MemberRemoval::ValueList => vec![json!({ "op": "remove", "path": "members", "value": values })],
+    }
 }
 
 fn remove_member(id: &TargetId) -> Value {
@@ -278,4 +301,38 @@ fn with_members(live: &Value, added: Vec<Value>, dropped: &[(String, TargetId)])
     members.extend(added.into_iter().filter(|member| id_of(member).is_some_and(|id| !known.contains(&id))));
     body.insert("members".into(), Value::Array(members));
     Value::Object(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn removal(ids: &[&str], removal: MemberRemoval) -> Value {
+        let members: Vec<_> = ids.iter().map(|id| ((*id).to_owned(), TargetId::new(*id).unwrap())).collect();
+        Value::from(remove_members(&members, removal))
+    }
+
+    #[test]
+    fn members_go_by_filter_or_by_list_as_the_dialect_says() {
+        let by_filter = removal(&["a", "b\"c"], MemberRemoval::FilterPath);
+        assert_eq!(
+            by_filter,
+            json!([
+                { "op": "remove", "path": "members[value eq \"a\"]" },
+                { "op": "remove", "path": "members[value eq \"b\\\"c\"]" },
+            ])
+        );
+        let by_list = removal(&["a", "b"], MemberRemoval::ValueList);
+        assert_eq!(
+            by_list,
+            json!([{ "op": "remove", "path": "members", "value": [{ "value": "a" }, { "value": "b" }] }])
+        );
+    }
+
+    #[test]
+    fn a_removal_of_nobody_is_none() {
+        for how in [MemberRemoval::FilterPath, MemberRemoval::ValueList] {
+            assert_eq!(removal(&[], how), json!([]));
+        }
+    }
 }

@@ -62,10 +62,28 @@ pub async fn run(
     target: &HttpTarget,
 ) -> Vec<Item> {
     let mut items = vec![Item::new("configuration", Verdict::Ok, format!("target `{}`", config.target.name))];
+    items.push(check_profile(config));
     items.push(check_broker(broker).await);
     items.extend(check_store(redis).await);
     items.extend(check_target(config, target).await);
     items
+}
+
+fn check_profile(config: &Config) -> Item {
+    let (profile, path) = (&config.target.profile, config.target.base_url.path());
+    let mut doubts = Vec::new();
+    if let Some(expected) = profile.base_path.as_ref().filter(|_| !profile.fits_base_path(path)) {
+        doubts.push(format!("expects target.base_url to end in {expected}, and its path is {path}"));
+    }
+    if !profile.verified {
+        let source = match profile.source.as_str() {
+            "" => String::new(),
+            source => format!(" (it comes from {source})"),
+        };
+        doubts.push(format!("is not verified against the real thing{source}: try target.read_only first"));
+    }
+    let verdict = if doubts.is_empty() { Verdict::Ok } else { Verdict::Warning };
+    Item::new("profile", verdict, format!("`{}` {}", profile.name, doubts.join("; and it ")).trim_end())
 }
 
 async fn check_broker(broker: &BrokerOptions) -> Item {
@@ -126,7 +144,7 @@ fn explain(failure: &Failure) -> String {
 async fn check_target(config: &Config, target: &HttpTarget) -> Vec<Item> {
     let base = &config.target.base_url;
     let endpoint = match &config.target.auth {
-        Auth::ClientCredentials { token_url, .. } => Some(token_url),
+        Auth::ClientCredentials { token_url, .. } | Auth::AccessKey { token_url, .. } => Some(token_url),
         Auth::None | Auth::Bearer(_) => None,
     };
     // it is asked before the target is

@@ -1,9 +1,11 @@
 //! What the stages are told: limits and times, already parsed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::conflict::Policy;
+use crate::core::dialect::Dialect;
 use crate::core::gap::Deprovisioning;
 use crate::core::guard::Limits;
 use crate::core::resource::ResourceKey;
@@ -78,6 +80,8 @@ pub struct Settings {
     pub guard: Option<Limits>,
     /// After an unknown outcome, read again this much later.
     pub late_window: Duration,
+    /// How the target wants to be written to and asked.
+    pub dialect: Arc<Dialect>,
     /// Where letters go.
     pub routes: Routes,
 }
@@ -96,9 +100,6 @@ pub struct Routes {
     /// The keys of the rungs on `out`, one per delay.
     pub rungs: Vec<String>,
 }
-
-/// Most members that one PATCH changes.
-pub const MEMBERS_PER_REQUEST: usize = 500;
 
 /// A replica that said so within this lives.
 pub const ALIVE: Duration = Duration::from_secs(15);

@@ -56,7 +56,10 @@ fn put_faults(world: &World, body: &Bytes) -> Result<Answer, Refusal> {
     Ok(Answer::json(200, shown))
 }
 
-/// `POST /oauth/token` (RFC 6749 s4.4).
+/// Where an access key gets a token.
+pub const ACCESS_KEY_PATH: &str = "/authentication/v1/token/access-key";
+
+/// `POST /oauth/token` (RFC 6749 s4.4), or for an access key.
 pub fn token(world: &World, parts: &Parts, body: &Bytes) -> Answer {
     let now = clock::now();
     let mut state = world.lock();
@@ -82,7 +85,11 @@ fn issue(state: &mut State, parts: &Parts, body: &Bytes, now: jiff::Timestamp) -
         return Answer::json(500, json!({"error": "server_error"}));
     }
     let authorization = parts.headers.get("authorization").and_then(|it| it.to_str().ok());
-    match auth.issue(authorization, body, now, dice) {
+    let issued = match parts.uri.path() {
+        ACCESS_KEY_PATH => auth.issue_for_key(body, now, dice),
+        _ => auth.issue(authorization, body, now, dice),
+    };
+    match issued {
         Ok(token) => Answer::json(200, token).with("cache-control", "no-store"),
         Err(error) if error.status() == 401 => {
             Answer::json(401, error.body()).with("www-authenticate", "Basic realm=\"sandbox\"")

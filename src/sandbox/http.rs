@@ -46,7 +46,7 @@ async fn respond(
         let base = exchange::base(&world, &parts.headers);
         return response(admin::answer(&world, parts.method.as_str(), path, &body, &base).plain_json());
     }
-    if path == "/oauth/token" {
+    if path == "/oauth/token" || path == admin::ACCESS_KEY_PATH {
         return response(admin::token(&world, &parts, &body).plain_json());
     }
     if !is_below_base(path) {

@@ -16,7 +16,8 @@ pub struct SandboxOptions {
     /// Bearer token that /scim/v2 wants; without it and without a client nothing is wanted.
     #[arg(long)]
     pub token: Option<String>,
-    /// Client that may fetch tokens at /oauth/token; without it anybody may.
+    /// Client that may fetch tokens at /oauth/token, and with an access key at /authentication/v1/token/access-key; without it
+    /// anybody may.
     #[arg(long, requires = "client_secret", value_name = "ID")]
     pub client_id: Option<String>,
     /// The client's secret.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::correlate::Correlation;
 use super::{error, lenient, percent, resource, retry_after};
+use crate::core::dialect::{BulkKey, Dialect};
 use crate::core::operation::{Method, Operation};
 use crate::core::outcome::{Answer, Outcome, Unknown};
 use crate::core::resource::ETag;
@@ -26,6 +27,9 @@ struct Wire<'a> {
     method: &'static str,
     #[serde(rename = "bulkId")]
     bulk_id: &'a str,
+    /// The dialect of servers that correlate by it; others refuse it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<&'a str>,
     path: String,
@@ -33,21 +37,25 @@ struct Wire<'a> {
     data: Option<&'a Value>,
 }
 
-impl<'a> From<&'a Operation> for Wire<'a> {
-    fn from(operation: &'a Operation) -> Self {
+impl<'a> Wire<'a> {
+    fn new(operation: &'a Operation, dialect: &Dialect) -> Self {
         Self {
             method: operation.method().name(),
             bulk_id: &operation.bulk_id,
+            id: match dialect.bulk_key {
+                BulkKey::BulkId => None,
+                BulkKey::IdToo => Some(&operation.bulk_id),
+            },
             version: operation.version().map(ETag::as_str),
-            path: path(operation),
+            path: path(operation, dialect),
             data: operation.body(),
         }
     }
 }
 
 /// The path below the base URL, the id percent-encoded.
-pub fn path(operation: &Operation) -> String {
-    let segment = operation.kind().segment();
+pub fn path(operation: &Operation, dialect: &Dialect) -> String {
+    let segment = &dialect.of(operation.kind()).segment;
     match operation.id() {
         None => format!("/{segment}"),
         Some(id) => format!("/{segment}/{}", percent::encode(id.as_str())),
@@ -55,27 +63,27 @@ pub fn path(operation: &Operation) -> String {
 }
 
 /// The body of a bulk request, operations in this order.
-pub fn encode(operations: &[Operation]) -> Vec<u8> {
+pub fn encode(operations: &[Operation], dialect: &Dialect) -> Vec<u8> {
     let mut body = PREFIX.to_vec();
     for (index, operation) in operations.iter().enumerate() {
         if index > 0 {
             body.push(b',');
         }
-        write(operation, &mut body);
+        write(operation, dialect, &mut body);
     }
     body.extend_from_slice(SUFFIX);
     body
 }
 
 /// The exact number of bytes that an operation takes in a bulk request's body, without envelope and separators.
-pub fn encoded_len(operation: &Operation) -> usize {
+pub fn encoded_len(operation: &Operation, dialect: &Dialect) -> usize {
     let mut counter = Counter(0);
-    write(operation, &mut counter);
+    write(operation, dialect, &mut counter);
     counter.0
 }
 
-fn write(operation: &Operation, to: impl io::Write) {
-    serde_json::to_writer(to, &Wire::from(operation))
+fn write(operation: &Operation, dialect: &Dialect, to: impl io::Write) {
+    serde_json::to_writer(to, &Wire::new(operation, dialect))
         .expect("texts and JSON values always serialise, memory takes all");
 }
 

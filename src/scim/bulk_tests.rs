@@ -52,9 +52,32 @@ fn answer(outcome: &Outcome) -> &Answer {
 }
 
 #[test]
+fn a_dialect_that_correlates_by_id_gets_it_too_and_its_integer_statuses_are_read() {
+    let mut dialect = Dialect { bulk_key: BulkKey::IdToo, ..Dialect::default() };
+    dialect.users.segment = "users".into();
+    let sent = [create("b1"), delete("b2", "u2")];
+    let body: Value = serde_json::from_slice(&encode(&sent, &dialect)).unwrap();
+    assert_eq!(
+        (&body["Operations"][0]["id"], &body["Operations"][0]["bulkId"]),
+        (&json!("b1"), &json!("b1"))
+    );
+    assert_eq!(
+        (&body["Operations"][1]["id"], &body["Operations"][1]["path"]),
+        (&json!("b2"), &json!("/users/u2"))
+    );
+    let parts: usize = sent.iter().map(|it| encoded_len(it, &dialect)).sum();
+    assert_eq!(ENVELOPE_LEN + parts + SEPARATOR_LEN, encode(&sent, &dialect).len());
+    let results = json!([
+        {"id": "b2", "method": "DELETE", "path": "/users/u2", "status": 404, "errors": [{"detail": "gone", "status": 404}]},
+        {"id": "b1", "method": "POST", "path": "/users", "status": 201, "location": "/users/u1"},
+    ]);
+    assert_eq!(seen(&decoded(&sent, results)), ["201 u1", "404"]);
+}
+
+#[test]
 fn a_request_is_written_by_the_book() {
     let sent = [create("b1"), patch(ResourceType::Group, "b2", "g/1"), delete("b3", "u 3")];
-    let body: Value = serde_json::from_slice(&encode(&sent)).unwrap();
+    let body: Value = serde_json::from_slice(&encode(&sent, &Dialect::default())).unwrap();
     assert_eq!(
         body,
         json!({
@@ -80,9 +103,9 @@ proptest! {
             }
         };
         let sent: Vec<Operation> = names.iter().enumerate().map(make).collect();
-        let parts: usize = sent.iter().map(encoded_len).sum();
+        let parts: usize = sent.iter().map(|it| encoded_len(it, &Dialect::default())).sum();
         let separators = sent.len().saturating_sub(1) * SEPARATOR_LEN;
-        prop_assert_eq!(ENVELOPE_LEN + parts + separators, encode(&sent).len());
+        prop_assert_eq!(ENVELOPE_LEN + parts + separators, encode(&sent, &Dialect::default()).len());
     }
 }
 

@@ -42,8 +42,9 @@ impl Auth {
             AuthOptions::None => Auth::None,
             AuthOptions::Bearer(secret) => Auth::Fixed(Token::new(&secret, 0).ok_or(BuildError::Token)?),
             AuthOptions::ClientCredentials(credentials) => {
-                Auth::Fetched(Box::new(TokenSource::new(credentials)))
+                Auth::Fetched(Box::new(TokenSource::new(credentials.into())))
             }
+            AuthOptions::AccessKey(key) => Auth::Fetched(Box::new(TokenSource::new(key.into()))),
         })
     }
 

@@ -12,12 +12,31 @@ use super::client::HttpTarget;
 use super::exchange::{Attempt, MAX_RESPONSE_BYTES, Received};
 use super::failure::Failed;
 use super::observer::RequestKind;
+use super::options::BuildError;
+use super::profile::Profile;
 use crate::core::outcome::NotSent;
 use crate::core::resource::ETag;
 
-/// RFC 7644 s3.1.
-const SCIM_JSON: HeaderValue = HeaderValue::from_static("application/scim+json");
-const ACCEPTED: HeaderValue = HeaderValue::from_static("application/scim+json, application/json");
+/// The media types of RFC 7644 s3.1, or of the profile.
+#[derive(Debug)]
+pub(super) struct MediaTypes {
+    sent: HeaderValue,
+    accepted: HeaderValue,
+}
+
+impl MediaTypes {
+    pub(super) fn new(profile: &Profile) -> Result<Self, BuildError> {
+        let header = |said: &Option<String>, standard: &'static str, key: &'static str| match said {
+            Some(text) => HeaderValue::from_str(text).map_err(|_| BuildError::Header(key)),
+            None => Ok(HeaderValue::from_static(standard)),
+        };
+        let http = &profile.http;
+        Ok(Self {
+            sent: header(&http.content_type, "application/scim+json", "content_type")?,
+            accepted: header(&http.accept, "application/scim+json, application/json", "accept")?,
+        })
+    }
+}
 
 /// How many redirects are followed.
 const MAX_HOPS: u32 = 3;
@@ -42,10 +61,10 @@ impl Call<'_> {
         Self { kind, method: Method::GET, url, if_match: None, body: None, deadline: None }
     }
 
-    fn headers(&self) -> Result<HeaderMap, NotSent> {
-        let mut headers = HeaderMap::from_iter([(ACCEPT, ACCEPTED)]);
+    fn headers(&self, types: &MediaTypes) -> Result<HeaderMap, NotSent> {
+        let mut headers = HeaderMap::from_iter([(ACCEPT, types.accepted.clone())]);
         if self.body.is_some() {
-            headers.insert(CONTENT_TYPE, SCIM_JSON);
+            headers.insert(CONTENT_TYPE, types.sent.clone());
         }
         if let Some(version) = self.if_match {
             let unusable = |_| NotSent::Connect("the version can't be sent in a header".to_owned());
@@ -65,7 +84,7 @@ struct Progress {
 impl HttpTarget {
     /// Sends a request; the deadline is looked at before every attempt.
     pub(super) async fn call(&self, mut call: Call<'_>) -> Result<Received, Failed> {
-        let mut headers = call.headers().map_err(Failed::NotSent)?;
+        let mut headers = call.headers(&self.media_types).map_err(Failed::NotSent)?;
         let mut token = self.auth.token(&self.http).await.map_err(Failed::NotSent)?;
         let mut progress = Progress { renewed: false, hops: 0, refusals: 0 };
         loop {

@@ -1,7 +1,7 @@
 //! Operations and queries as requests.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -12,11 +12,13 @@ use url::Url;
 
 use super::answer;
 use super::auth::Auth;
-use super::call::Call;
+use super::call::{Call, MediaTypes};
 use super::exchange::{Http, Payload, Received};
 use super::find::MAX_TERMS;
 use super::observer::{Observer, RequestKind};
-use super::options::{AuthOptions, BuildError, TargetOptions};
+use super::options::{BuildError, TargetOptions};
+use super::profile::Profile;
+use crate::core::dialect::Dialect;
 use crate::core::operation::{Method, Operation};
 use crate::core::outcome::{Answer, NotSent, Outcome, Reply, Unknown};
 use crate::core::resource::{ResourceType, TargetId};
@@ -33,6 +35,13 @@ pub struct HttpTarget {
     pub(super) bulk_timeout: Duration,
     /// How many comparisons one filter may hold; learnt from refusals.
     pub(super) max_terms: AtomicUsize,
+    /// False once a filter and what is hidden could not be asked for together.
+    pub(super) combines: AtomicBool,
+    /// The greatest number of results that ServiceProviderConfig names; 0: none, or not asked yet.
+    pub(super) max_results: AtomicU64,
+    pub(super) media_types: MediaTypes,
+    pub(super) profile: Arc<Profile>,
+    pub(super) dialect: Dialect,
     base_url: Url,
 }
 
@@ -47,18 +56,22 @@ impl HttpTarget {
         if !is_http(&options.base_url) {
             return Err(BuildError::BaseUrl);
         }
-        let token_url = match &options.auth {
-            AuthOptions::ClientCredentials(credentials) => Some(&credentials.token_url),
-            AuthOptions::None | AuthOptions::Bearer(_) => None,
-        };
-        let https =
-            [Some(&options.base_url), token_url].into_iter().flatten().any(|url| url.scheme() == "https");
+        let https = [Some(&options.base_url), options.auth.token_url()]
+            .into_iter()
+            .flatten()
+            .any(|url| url.scheme() == "https");
+        let filter_terms = options.profile.limits.filter_terms;
         Ok(Self {
             http: Http::new(&options, https, observer, now)?,
             auth: Auth::new(options.auth)?,
             timeout: options.timeout,
             bulk_timeout: options.bulk_timeout,
-            max_terms: AtomicUsize::new(MAX_TERMS),
+            max_terms: AtomicUsize::new(filter_terms.map_or(MAX_TERMS, |terms| terms.get().min(MAX_TERMS))),
+            combines: AtomicBool::new(true),
+            max_results: AtomicU64::new(0),
+            media_types: MediaTypes::new(&options.profile)?,
+            dialect: options.profile.dialect(),
+            profile: options.profile,
             base_url: options.base_url,
         })
     }
@@ -76,9 +89,9 @@ impl HttpTarget {
         let call = Call {
             kind: RequestKind::Bulk,
             method: HttpMethod::POST,
-            url: self.url("/Bulk", None),
+            url: self.url(&self.profile.bulk.path, None),
             if_match: None,
-            body: Some(Bytes::from(bulk::encode(operations))),
+            body: Some(Bytes::from(bulk::encode(operations, &self.dialect))),
             deadline: Some(deadline),
         };
         match self.call(call).await {
@@ -129,7 +142,7 @@ impl HttpTarget {
         let call = Call {
             kind: RequestKind::Single,
             method: http_method(operation.method()),
-            url: self.url(&bulk::path(operation), None),
+            url: self.url(&bulk::path(operation, &self.dialect), None),
             if_match: operation.version(),
             body: operation.body().map(|body| Bytes::from(body.to_string())),
             deadline: Some(deadline),
@@ -153,20 +166,27 @@ impl HttpTarget {
 
 impl Target for HttpTarget {
     /// A target that has no such document (404, 405, 501) gets the defaults of [`Advertised`]; the plural name of SCIM 1.1,
-    /// which some kept, is tried before.
+    /// which some kept, is tried too. What the profile knows better counts. Where the profile has none asked, a user is
+    /// listed instead: that it answers is what a probe wants to know.
     async fn discover(&self) -> Result<Capabilities, Failure> {
-        for path in ["/ServiceProviderConfig", "/ServiceProviderConfigs"] {
+        if !self.profile.discovery.ask {
+            let url = self.url(&format!("/{}", self.dialect.users.segment), Some("startIndex=1&count=1"));
+            self.document(RequestKind::Discovery, url).await?;
+            return Ok(self.profile.overridden(Advertised::default().into()));
+        }
+        for path in [self.profile.discovery.path.as_str(), "/ServiceProviderConfigs"] {
             match self.document(RequestKind::Discovery, self.url(path, None)).await {
                 Ok(document) => {
                     let advertised =
                         capabilities::read(&document).ok_or(answer::broken(Unknown::Unreadable))?;
-                    return Ok(advertised.into());
+                    self.max_results.store(advertised.filter.unwrap_or(0), Ordering::Relaxed);
+                    return Ok(self.profile.overridden(advertised.into()));
                 }
                 Err(Failure::Answered(Answer { status: 404 | 405 | 501, .. })) => {}
                 Err(failure) => return Err(failure),
             }
         }
-        Ok(Advertised::default().into())
+        Ok(self.profile.overridden(Advertised::default().into()))
     }
 
     async fn send(&self, operations: &[Operation], transport: Transport, deadline: Instant) -> Reply {
@@ -182,7 +202,7 @@ impl Target for HttpTarget {
     }
 
     async fn read(&self, kind: ResourceType, id: &TargetId) -> Result<Answer, Failure> {
-        let path = format!("/{}/{}", kind.segment(), percent::encode(id.as_str()));
+        let path = format!("/{}/{}", self.dialect.of(kind).segment, percent::encode(id.as_str()));
         let received = self.received(RequestKind::Lookup, self.url(&path, None)).await?;
         answer::resource(&received, self.http.now())
     }

@@ -93,7 +93,7 @@ impl Http {
         now: fn() -> SystemTime,
     ) -> Result<Self, BuildError> {
         let mut builder = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
+            .user_agent(options.profile.http.user_agent.as_deref().unwrap_or(USER_AGENT))
             .redirect(redirect::Policy::none())
             // every send looks at the deadline first, so resends are ours to make
             .retry(retry::never())

@@ -3,7 +3,8 @@
 //! - `client`: operations and queries as requests; `find`: lookups, paged.
 //! - `call`: one request with its token, a second try after a 401, redirects on the same host.
 //! - `exchange`: one attempt on the wire, with its limits; `failure`: what a broken one means.
-//! - `auth`: static tokens and OAuth2 client credentials; `answer`: from bytes to answers.
+//! - `auth`: static tokens and such that are fetched; `answer`: from bytes to answers.
+//! - `profile`: what is special about a kind of target, as data.
 
 mod answer;
 mod auth;
@@ -14,8 +15,12 @@ mod failure;
 mod find;
 mod observer;
 mod options;
+pub mod profile;
 mod token;
 
 pub use client::HttpTarget;
 pub use observer::{Observer, RequestKind, Seen};
-pub use options::{AuthOptions, BuildError, ClientAuth, ClientCredentials, TargetOptions, TlsOptions};
+pub use options::{
+    AccessKey, AuthOptions, BuildError, ClientAuth, ClientCredentials, TargetOptions, TlsOptions,
+};
+pub use profile::Profile;

@@ -1,9 +1,12 @@
 //! What the client has to know. Built from the configuration, secrets already read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
 use url::Url;
+
+use super::profile::Profile;
 
 /// How to reach a target.
 #[derive(Clone, Debug)]
@@ -18,6 +21,8 @@ pub struct TargetOptions {
     pub auth: AuthOptions,
     /// For `https`.
     pub tls: TlsOptions,
+    /// What is special about this kind of target.
+    pub profile: Arc<Profile>,
 }
 
 /// Certificates beyond the system's.
@@ -38,6 +43,19 @@ pub enum AuthOptions {
     Bearer(SecretString),
     /// OAuth2 client credentials.
     ClientCredentials(ClientCredentials),
+    /// An access key of NICE CXone.
+    AccessKey(AccessKey),
+}
+
+impl AuthOptions {
+    /// The token endpoint, if tokens are fetched.
+    pub fn token_url(&self) -> Option<&Url> {
+        match self {
+            AuthOptions::None | AuthOptions::Bearer(_) => None,
+            AuthOptions::ClientCredentials(credentials) => Some(&credentials.token_url),
+            AuthOptions::AccessKey(key) => Some(&key.token_url),
+        }
+    }
 }
 
 /// OAuth2 client credentials (RFC 6749 s4.4).
@@ -54,6 +72,19 @@ pub struct ClientCredentials {
     /// `scope`, as it is sent.
     pub scope: Option<String>,
     /// How long before a token expires the next one is fetched; for tokens that live shorter than twice this, half of their life.
+    pub refresh_before: Duration,
+}
+
+/// An access key of NICE CXone (developer.niceincontact.com, "Back-End Application").
+#[derive(Clone, Debug)]
+pub struct AccessKey {
+    /// The token endpoint, `…/authentication/v1/token/access-key`.
+    pub token_url: Url,
+    /// The key's id.
+    pub access_key_id: String,
+    /// Its secret.
+    pub access_key_secret: SecretString,
+    /// As [`ClientCredentials::refresh_before`].
     pub refresh_before: Duration,
 }
 
@@ -75,6 +106,9 @@ pub enum BuildError {
     /// A line break in it, for example.
     #[error("the bearer token holds characters that a header can't carry")]
     Token,
+    /// A line break in it, for example.
+    #[error("the profile's `http.{0}` holds characters that a header can't carry")]
+    Header(&'static str),
     /// Not PEM.
     #[error("the certificate authorities can't be read as PEM: {0}")]
     Authorities(#[source] reqwest::Error),

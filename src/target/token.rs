@@ -1,4 +1,4 @@
-//! OAuth2 client credentials (RFC 6749 s4.4): fetched once for all who wait, kept, renewed before they expire.
+//! Tokens of an endpoint, by OAuth2 client credentials (RFC 6749 s4.4) or an access key: fetched once for all who wait, kept, renewed before they expire.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,16 +11,16 @@ use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 use super::answer::is_success;
 use super::auth::Token;
 use super::exchange::{Attempt, Http, Payload, Received, now};
 use super::failure::Failed;
 use super::observer::RequestKind;
-use super::options::{ClientAuth, ClientCredentials};
+use super::options::{AccessKey, ClientAuth, ClientCredentials};
 use crate::core::outcome::{NotSent, Outcome};
 use crate::scim::lenient;
 
@@ -43,9 +43,58 @@ const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
 /// Longest answer of a token endpoint, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
+/// What a token is asked for with.
+#[derive(Debug)]
+pub(super) enum Credentials {
+    /// OAuth2 client credentials.
+    Client(ClientCredentials),
+    /// An access key of NICE CXone.
+    AccessKey(AccessKey),
+}
+
+impl From<ClientCredentials> for Credentials {
+    fn from(credentials: ClientCredentials) -> Self {
+        Credentials::Client(credentials)
+    }
+}
+
+impl From<AccessKey> for Credentials {
+    fn from(key: AccessKey) -> Self {
+        Credentials::AccessKey(key)
+    }
+}
+
+impl Credentials {
+    fn token_url(&self) -> &Url {
+        match self {
+            Credentials::Client(client) => &client.token_url,
+            Credentials::AccessKey(key) => &key.token_url,
+        }
+    }
+
+    fn refresh_before(&self) -> Duration {
+        match self {
+            Credentials::Client(client) => client.refresh_before,
+            Credentials::AccessKey(key) => key.refresh_before,
+        }
+    }
+
+    /// Headers and body of the request.
+    fn request(&self) -> (HeaderMap, Bytes) {
+        match self {
+            Credentials::Client(client) => form(client),
+            Credentials::AccessKey(key) => {
+                let secret = key.access_key_secret.expose_secret();
+                let body = json!({ "accessKeyId": key.access_key_id, "accessKeySecret": secret });
+                (headers("application/json"), Bytes::from(body.to_string()))
+            }
+        }
+    }
+}
+
 /// A token endpoint and what came from it.
 pub(super) struct TokenSource {
-    credentials: ClientCredentials,
+    credentials: Credentials,
     current: Mutex<Option<Held>>,
     /// One fetch at a time. What the last one failed with is shared with those who waited for it.
     flight: tokio::sync::Mutex<Option<NotSent>>,
@@ -66,7 +115,7 @@ impl fmt::Debug for TokenSource {
 }
 
 impl TokenSource {
-    pub(super) fn new(credentials: ClientCredentials) -> Self {
+    pub(super) fn new(credentials: Credentials) -> Self {
         Self {
             credentials,
             current: Mutex::new(None),
@@ -122,11 +171,11 @@ impl TokenSource {
     }
 
     async fn request(&self, http: &Http) -> Result<Granted, NotSent> {
-        let (headers, body) = self.form();
+        let (headers, body) = self.credentials.request();
         let attempt = Attempt {
             kind: RequestKind::Token,
             method: Method::POST,
-            url: &self.credentials.token_url,
+            url: self.credentials.token_url(),
             headers,
             body: Some(body),
             timeout: TIMEOUT,
@@ -137,33 +186,11 @@ impl TokenSource {
         Granted::read(&received).map_err(|reason| NotSent::Token(format!("the token endpoint {reason}")))
     }
 
-    fn form(&self) -> (HeaderMap, Bytes) {
-        let credentials = &self.credentials;
-        let secret = credentials.client_secret.expose_secret();
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", "client_credentials");
-        if let Some(scope) = &credentials.scope {
-            form.append_pair("scope", scope);
-        }
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        match credentials.client_auth {
-            ClientAuth::Basic => {
-                headers.insert(AUTHORIZATION, basic(&credentials.client_id, secret));
-            }
-            ClientAuth::Post => {
-                form.append_pair("client_id", &credentials.client_id).append_pair("client_secret", secret);
-            }
-        }
-        (headers, Bytes::from(form.finish()))
-    }
-
     fn keep(&self, granted: Granted, generation: u64) -> Result<Token, NotSent> {
         let unusable =
             || NotSent::Token("the token endpoint sent a token that a header can't carry".to_owned());
         let token = Token::new(&granted.token, generation).ok_or_else(unusable)?;
-        let early = self.credentials.refresh_before.min(granted.life / 2);
+        let early = self.credentials.refresh_before().min(granted.life / 2);
         let now = now();
         let (renew_at, expires_at) = (now + (granted.life - early), now + granted.life);
         self.set(|current| *current = Some(Held { token: token.clone(), renew_at, expires_at }));
@@ -187,6 +214,31 @@ impl TokenSource {
     fn set(&self, change: impl FnOnce(&mut Option<Held>)) {
         change(&mut self.current.lock().unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+/// The form of RFC 6749 s4.4.2.
+fn form(client: &ClientCredentials) -> (HeaderMap, Bytes) {
+    let secret = client.client_secret.expose_secret();
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.append_pair("grant_type", "client_credentials");
+    if let Some(scope) = &client.scope {
+        form.append_pair("scope", scope);
+    }
+    let mut headers = headers("application/x-www-form-urlencoded");
+    match client.client_auth {
+        ClientAuth::Basic => {
+            headers.insert(AUTHORIZATION, basic(&client.client_id, secret));
+        }
+        ClientAuth::Post => {
+            form.append_pair("client_id", &client.client_id).append_pair("client_secret", secret);
+        }
+    }
+    (headers, Bytes::from(form.finish()))
+}
+
+fn headers(content_type: &'static str) -> HeaderMap {
+    let values = [(CONTENT_TYPE, content_type), (ACCEPT, "application/json")];
+    values.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value))).collect()
 }
 
 /// HTTP Basic with both parts form-encoded first (RFC 6749 s2.3.1).
@@ -226,14 +278,19 @@ impl Granted {
             return Err(format!("answered {}{code}", received.status));
         }
         let body = body.ok_or("sent no JSON")?;
-        if let Some(kind) =
-            lenient::text(&body, "token_type").filter(|kind| !kind.eq_ignore_ascii_case("bearer"))
+        if let Some(kind) = ["token_type", "tokenType"]
+            .iter()
+            .find_map(|name| lenient::text(&body, name))
+            .filter(|kind| !kind.eq_ignore_ascii_case("bearer"))
         {
             let known = kind.len() <= 16 && kind.bytes().all(|b| b.is_ascii_alphabetic());
             return Err(format!("sent a token of type {}", if known { kind } else { "unknown" }));
         }
-        let token = lenient::text(&body, "access_token").ok_or("sent no access_token")?;
-        let life = lenient::get(&body, "expires_in").and_then(lenient::whole).map(Duration::from_secs);
+        // RFC 6749 s5.1, and as others spell it; names are compared without regard to case
+        let token = ["access_token", "accessToken"].iter().find_map(|name| lenient::text(&body, name));
+        let token = token.ok_or("sent no access_token")?;
+        let life = ["expires_in", "expiresIn"].iter().find_map(|name| lenient::get(&body, name));
+        let life = life.and_then(lenient::whole).map(Duration::from_secs);
         let life = life.unwrap_or(ASSUMED_LIFE).clamp(MIN_LIFE, MAX_LIFE);
         Ok(Self { token: SecretString::from(token.to_owned()), life })
     }
@@ -260,6 +317,7 @@ mod tests {
             (r#"{"access_token":"t","token_type":"Bearer","expires_in":3600}"#, 3600),
             (r#"{"access_token":"t","expires_in":"3600"}"#, 3600),
             (r#"{"access_token":"t","token_type":"bearer"}"#, 300),
+            (r#"{"accessToken":"t","tokenType":"Bearer","expiresIn":"1800"}"#, 1800),
             (r#"{"access_token":"t","expires_in":-1}"#, 300),
             (r#"{"access_token":"t","expires_in":0}"#, 1),
             (r#"{"access_token":"t","expires_in":99999999}"#, 86_400),

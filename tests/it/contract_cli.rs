@@ -157,6 +157,6 @@ async fn check_is_content_with_what_works() {
     let checked = tokio::task::spawn_blocking(move || check.arg("check").output());
     let output = checked.await.unwrap().unwrap();
     assert_eq!(code(&output), 0, "{}", stdout(&output));
-    assert_eq!(stdout(&output).lines().count(), 6, "{}", stdout(&output));
+    assert_eq!(stdout(&output).lines().count(), 7, "{}", stdout(&output));
     assert_eq!(sandbox.writes().await, 0);
 }

@@ -15,6 +15,8 @@ mod dead_order;
 mod dead_queue;
 mod guard;
 mod ladder;
+mod profiles;
+mod profiles_relay;
 mod readme;
 mod relay;
 mod replicas;

@@ -6,6 +6,7 @@ use clap::CommandFactory;
 use scim_relay::cli::Cli;
 use scim_relay::config::keys::{KEYS, Key};
 use scim_relay::core::letter::Class;
+use scim_relay::target::profile::{Profile, shipped};
 use serde_json::Value;
 
 use crate::schemas::{fits, is_decoded, validator};
@@ -71,6 +72,30 @@ fn the_readme_lists_every_command_and_no_other() {
         let command = called.split(' ').next().unwrap();
         assert!(commands.contains(command), "`scim-relay {called}`");
     }
+}
+
+#[test]
+fn the_readme_s_profiles_are_the_shipped_ones_and_verified_where_it_says_so() {
+    let text = document("README.md");
+    let (_, table) = text.split_once("| profile | verified | what it says |\n|---|---|---|\n").unwrap();
+    let cells = |line: &str| {
+        let mut cells =
+            line.strip_prefix("| `")?.split('|').map(|cell| cell.trim().trim_end_matches('`').to_owned());
+        Some((cells.next()?, cells.next()?))
+    };
+    let listed: BTreeSet<(String, String)> = table.lines().map_while(cells).collect();
+    let of = |name| Profile::load(name, &|_| unreachable!("a shipped one is no file")).unwrap();
+    let verified = |name| if of(name).verified { "yes" } else { "no" };
+    let known = shipped().map(|name| (name.to_owned(), verified(name).to_owned()));
+    assert_eq!(listed, known.collect());
+}
+
+#[test]
+fn the_readme_s_profile_of_one_s_own_is_good() {
+    let text = document("README.md");
+    let (_, rest) = text.split_once("```toml\n# own.toml").unwrap();
+    let own = rest.split("```").next().unwrap().split_once('\n').unwrap().1.to_owned();
+    Profile::load("own.toml", &|_| Ok(own.clone())).unwrap();
 }
 
 #[test]

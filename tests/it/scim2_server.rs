@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use scim_relay::core::dialect::Dialect;
 use scim_relay::core::operation::{Operation, Write};
 use scim_relay::core::outcome::{Answer, Outcome, Reply};
 use scim_relay::core::resource::{ETag, ExternalId, ResourceKey, ResourceType, TargetId};
@@ -23,6 +24,7 @@ fn target(server: &Scim2Server) -> HttpTarget {
         bulk_timeout: Duration::from_secs(30),
         auth: AuthOptions::Bearer(TOKEN.to_owned().into()),
         tls: TlsOptions::default(),
+        profile: Arc::default(),
     };
     HttpTarget::new(options, Arc::new(|_: Seen| {}), SystemTime::now).unwrap()
 }
@@ -182,7 +184,10 @@ async fn the_limits_of_bulk_requests_hold_to_the_byte() {
     assert_eq!(limits, BulkLimits { max_operations: 5, max_bytes: 4096 });
     let padded = |external_id: &str, bytes: usize| {
         let mut operation = create_user(external_id);
-        let room = bytes - bulk::ENVELOPE_LEN - bulk::encoded_len(&operation) - r#","title":"""#.len();
+        let room = bytes
+            - bulk::ENVELOPE_LEN
+            - bulk::encoded_len(&operation, &Dialect::default())
+            - r#","title":"""#.len();
         let Write::Create { body } = &mut operation.write else { unreachable!("it is a create") };
         body["title"] = json!("x".repeat(room));
         operation
@@ -207,6 +212,7 @@ async fn a_wrong_token_is_answered_with_401() {
         bulk_timeout: Duration::from_secs(30),
         auth: AuthOptions::None,
         tls: TlsOptions::default(),
+        profile: Arc::default(),
     };
     let _ = rustls::crypto::ring::default_provider().install_default();
     for auth in [AuthOptions::None, AuthOptions::Bearer("wrong".to_owned().into())] {

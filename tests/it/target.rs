@@ -18,7 +18,14 @@ use crate::support::scripted::{Request, Scripted, Step};
 
 fn options(base_url: Url, auth: AuthOptions) -> TargetOptions {
     let timeout = Duration::from_secs(20);
-    TargetOptions { base_url, timeout, bulk_timeout: timeout, auth, tls: TlsOptions::default() }
+    TargetOptions {
+        base_url,
+        timeout,
+        bulk_timeout: timeout,
+        auth,
+        tls: TlsOptions::default(),
+        profile: Arc::default(),
+    }
 }
 
 fn build(options: TargetOptions) -> HttpTarget {

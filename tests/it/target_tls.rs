@@ -131,8 +131,14 @@ impl Server {
     async fn send(&self, tls: TlsOptions) -> Outcome {
         let timeout = Duration::from_secs(20);
         let base_url = Url::parse(&format!("https://{}/", self.address)).unwrap();
-        let options =
-            TargetOptions { base_url, timeout, bulk_timeout: timeout, auth: AuthOptions::None, tls };
+        let options = TargetOptions {
+            base_url,
+            timeout,
+            bulk_timeout: timeout,
+            auth: AuthOptions::None,
+            tls,
+            profile: Arc::default(),
+        };
         let target = HttpTarget::new(options, Arc::new(|_: Seen| {}), SystemTime::now).unwrap();
         let key = ResourceKey::new(ResourceType::User, ExternalId::new("e-1").unwrap());
         let write = Write::Patch { id: TargetId::new("u1").unwrap(), version: None, body: json!({}) };

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::core::desired::Presence;
-use crate::core::gap::{Gap, MemberChanges, References, Rules, Seen, gap, member_changes};
+use crate::core::gap::{Gap, References, Rules, Seen, gap};
+use crate::core::ledger::{MemberChanges, member_changes};
 use crate::core::operation::Operation;
-use crate::core::plan::{self, Planned, Sent};
+use crate::core::plan::{self, MemberStyle, Planned, Sent};
 use crate::core::record::{MemberEntry, Record};
 use crate::core::resource::{ResourceKey, ResourceType, TargetId};
 use crate::core::settle::Entries;
@@ -54,6 +55,8 @@ pub(super) enum Next {
     Read,
     /// Patches without a base.
     NoBase,
+    /// The target lacks the method; why, in words.
+    NotSupported(&'static str),
     /// Compare the members with the target's.
     Compare,
     /// Nothing to write; these references are pending, and ledger entries may turn out clean.
@@ -114,12 +117,13 @@ impl Item {
     pub fn next(&self, rules: &Rules, references: &References, bulk_id: &str) -> Next {
         let seen = Seen { absent: self.absent, live: self.live.as_ref() };
         let bulk_id = bulk_id.to_owned();
-        let overlay = self.live.as_ref().filter(|_| !rules.patch);
+        let overlay = self.live.as_ref().filter(|_| !rules.patches(self.key.kind));
         let id = self.record.id.clone();
         match (gap(&self.key, &self.record, rules, seen, references), id) {
             (Gap::Find, _) => Next::Find,
             (Gap::Read, _) => Next::Read,
             (Gap::NoBase, _) => Next::NoBase,
+            (Gap::NotSupported(why), _) => Next::NotSupported(why),
             (Gap::Create(changes), _) => {
                 let pending = changes.pending.iter().cloned().collect();
                 let members = self.members(rules, references);
@@ -162,7 +166,7 @@ impl Item {
     fn members(&self, rules: &Rules, references: &References) -> MemberChanges {
         let entries: Vec<(String, MemberEntry)> =
             self.entries.iter().map(|(value, entry)| (value.clone(), entry.clone())).collect();
-        let limit = if self.record.one_by_one { 1 } else { rules.members_per_request };
+        let limit = if self.record.one_by_one { 1 } else { rules.dialect.members_per_request };
         member_changes(&self.record, &entries, references, limit)
     }
 
@@ -188,20 +192,23 @@ impl Item {
                 Strangers::Found(strangers) if !strangers.is_empty() => {
                     members.more = true;
                     members.remove = strangers.iter().map(|id| (stranger(id), id.clone())).collect();
-                    members.remove.truncate(rules.members_per_request);
+                    members.remove.truncate(rules.dialect.members_per_request);
                 }
                 Strangers::Stay | Strangers::Unknown | Strangers::Found(_) => {
                     return Next::Rest { pending, clean: members.clean, gone };
                 }
             }
         }
-        let needs_read = (rules.etag && self.record.etag.is_none()) || !rules.patch;
+        let needs_read = (rules.etag && self.record.etag.is_none()) || !rules.patches(self.key.kind);
         if needs_read && self.live.is_none() {
             return Next::Read;
         }
-        let overlay = self.live.as_ref().filter(|_| !rules.patch);
+        let style = match self.live.as_ref().filter(|_| !rules.patches(self.key.kind)) {
+            Some(live) => MemberStyle::Put(live),
+            None => MemberStyle::Patch(rules.dialect.removal),
+        };
         let rest = Rest::of(&members, pending, self.more_entries);
-        rest.ready(plan::members(&self.key, &self.record, id, bulk_id, members, overlay))
+        rest.ready(plan::members(&self.key, &self.record, id, bulk_id, members, style))
     }
 }
 

@@ -126,9 +126,11 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         Ok(())
     }
 
-    /// Which types the target has none of: nothing can be found there, so nothing is looked up before it is created.
+    /// Which types the target has none of: nothing can be found there, so nothing is looked up before it is created. Where it
+    /// hides some, its count says nothing.
     async fn take_census(&self) {
-        for kind in ResourceType::ALL {
+        let shows_all = |kind: &ResourceType| self.settings.dialect.of(*kind).hidden.is_none();
+        for kind in ResourceType::ALL.into_iter().filter(shows_all) {
             if let Ok(Some(0)) = self.target.count(kind).await {
                 self.learnt().empty.insert(kind);
             }

@@ -10,9 +10,9 @@ use super::Flush;
 use super::batch::{Item, Next};
 use crate::core::circuit::Circuit;
 use crate::core::desired::{Presence, Wanted};
+use crate::core::dialect::Dialect;
 use crate::core::gap::References;
 use crate::core::mark::Stage;
-use crate::core::matching::matcher;
 use crate::core::operation::Operation;
 use crate::core::record::{Record, WaitReason};
 use crate::core::resource::ResourceKey;
@@ -171,21 +171,26 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let step = |kind, detail: &str, operation: Option<&Operation>| Step {
             kind,
             detail: detail.to_owned(),
-            operation: operation.map(write),
+            operation: operation.map(|operation| write(operation, &self.settings.dialect)),
         };
         let rules = self.rules();
         match item.next(&rules, references, "op-1") {
             Next::Find => {
-                let by = matcher(item.key.kind);
-                let detail = format!("it is looked up at the target by externalId and {by}");
+                let matching = &self.settings.dialect.of(item.key.kind).matching;
+                let by: Vec<&str> = matching.iter().map(|matcher| matcher.path()).collect();
+                let detail = format!("it is looked up at the target by {}", by.join(" and "));
                 match (Item { absent: true, ..item.clone() }).next(&rules, references, "op-1") {
                     Next::Write(ready) => step("find", &detail, Some(&ready.operation)),
-                    Next::Find | Next::Read | Next::Compare | Next::NoBase | Next::Rest { .. } => {
-                        step("find", &detail, None)
-                    }
+                    Next::Find
+                    | Next::Read
+                    | Next::Compare
+                    | Next::NoBase
+                    | Next::NotSupported(_)
+                    | Next::Rest { .. } => step("find", &detail, None),
                 }
             }
             Next::Read => step("read", "the target's resource is read before it is written", None),
+            Next::NotSupported(why) => step("nothing", why, None),
             Next::Compare => step("read", "the target's members are compared with the source's list", None),
             Next::NoBase => step("wait", "only patches are known, and the target does not have it", None),
             Next::Rest { pending, .. } if pending.is_empty() => {
@@ -200,10 +205,10 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     }
 }
 
-fn write(operation: &Operation) -> Write {
+fn write(operation: &Operation, dialect: &Dialect) -> Write {
     Write {
         method: operation.method().name(),
-        path: operation.path(),
+        path: operation.path(dialect),
         version: operation.version().map(|version| version.as_str().to_owned()),
         body: operation.body().cloned(),
     }

@@ -89,7 +89,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             "the guard holds it: as many as deprovision.guard allows were deprovisioned in the last {}",
             window.name()
         );
-        let operation = Some((ready.operation.method(), ready.operation.path()));
+        let operation = Some((ready.operation.method(), ready.operation.path(&self.settings.dialect)));
         // the class is what becomes of it if nobody decides
         let reason = Reason { operation, ..Reason::of(Class::HeldExpired, detail) };
         let (record, intent, round) = (&item.record, &word.intent, word.mark.round);

@@ -8,15 +8,17 @@ use futures_util::stream;
 use serde_json::Value;
 
 use super::Flush;
-use super::batch::Items;
+use super::batch::{Item, Items, Ready};
 use super::commit::may_be_listed_by_another_id;
 use crate::core::applied::at;
 use crate::core::desired::Presence;
+use crate::core::dialect::TypeDialect;
 use crate::core::gap::{Reference, References};
 use crate::core::letter::Class;
-use crate::core::matching::{Match, choose, matcher, matching_value};
+use crate::core::matching::{Match, Matcher, Term, choose, terms};
 use crate::core::outcome::Answer;
 use crate::core::path::Path;
+use crate::core::plan::Purpose;
 use crate::core::record::Record;
 use crate::core::resource::{ETag, ResourceKey, ResourceType, TargetId};
 use crate::core::schedule::Lane;
@@ -47,13 +49,35 @@ fn told(key: &ResourceKey, conceded: &[Path]) {
 }
 
 impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
+    /// The target had no resource of this type when it was first asked, or is sure to refuse a second one, and this one was
+    /// never written. A create finds out (409), a patch or a delete would not, so those are looked up.
+    pub(super) fn is_absent(&self, item: &Item) -> bool {
+        let untouched = !item.record.verify && item.record.epoch == 0;
+        let creates = item.record.desired.presence() == Presence::Alive;
+        let dialect = self.settings.dialect.of(item.key.kind);
+        let refused = dialect.refuses_existing && dialect.create;
+        let spared = refused || self.learnt().empty.contains(&item.key.kind);
+        untouched && creates && spared
+    }
+
+    /// After an unknown POST there is no second one before the first can't come any more (D6), not even where the target
+    /// refuses what exists: the resource may have another name by now.
+    pub(super) fn must_wait(&self, item: &Item, ready: &Ready) -> bool {
+        let now = self.clock.now();
+        ready.sent.purpose == Purpose::Create && item.record.no_create_before.is_some_and(|at| at > now)
+    }
+
     /// Looks these up by externalId and matcher, several to a filter, and takes over what was found.
     pub(super) async fn find(&self, items: &mut Items, keys: &[ResourceKey]) -> Result<(), StoreError> {
         for kind in ResourceType::ALL {
+            let dialect = self.settings.dialect.of(kind);
             let of_kind: Vec<&ResourceKey> = keys.iter().filter(|key| key.kind == kind).collect();
             for some in of_kind.chunks(QUERIES_PER_FILTER / 2) {
-                let queries: Vec<Query> =
-                    some.iter().filter_map(|key| items.get(key)).flat_map(queries).collect();
+                let queries: Vec<Query> = some
+                    .iter()
+                    .filter_map(|key| items.get(key))
+                    .flat_map(|item| queries(item, dialect))
+                    .collect();
                 match self.target.find(kind, &queries).await {
                     Ok(found) => self.take_over(items, some, &found).await?,
                     Err(failure) => self.could_not_look(items, some, &failure).await,
@@ -73,8 +97,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let mut forewarned = false;
         for key in keys {
             let Some(item) = items.get_mut(key) else { continue };
-            let value = matching_value(key, &item.record);
-            match choose(key, value.as_deref(), found, self.settings.adopt) {
+            let terms = terms(key, &item.record, &self.settings.dialect.of(key.kind).matching);
+            match choose(key, &terms, found, self.settings.adopt) {
                 Match::None => {
                     settle::absent(&mut item.record);
                     item.absent = true;
@@ -103,16 +127,15 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                         self.settle_foreign(items, key, &format!("it is {other}'s at the target")).await?;
                     }
                 },
-                Match::Foreign(claimed_by) if item.record.desired.presence() == Presence::Alive => {
+                Match::Foreign(by, claimed_by) if item.record.desired.presence() == Presence::Alive => {
                     let whose = match claimed_by {
                         Some(_) => "another externalId",
                         None => "no externalId, and matching.adopt is `never`",
                     };
-                    let why =
-                        format!("a {} with this {} exists, and carries {whose}", key.kind, matcher(key.kind));
+                    let why = format!("a {} with this {} exists, and carries {whose}", key.kind, by.path());
                     self.settle_foreign(items, key, &why).await?;
                 }
-                Match::Foreign(_) => {
+                Match::Foreign(..) => {
                     settle::absent(&mut item.record);
                     item.absent = true;
                     item.changed = true;
@@ -208,9 +231,9 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             values.iter().filter(|value| !nobody && !learnt.absent.contains_key(*value)).collect()
         };
         let attribute = match self.settings.references {
-            ReferenceKind::ExternalId => "externalId",
-            ReferenceKind::UserName => "userName",
-            ReferenceKind::Email => "emails.value",
+            ReferenceKind::ExternalId => Matcher::ExternalId.path(),
+            ReferenceKind::UserName => Matcher::UserName.path(),
+            ReferenceKind::Email => Matcher::Email.path(),
         };
         for some in ask.chunks(QUERIES_PER_FILTER) {
             let queries: Vec<Query> = some.iter().map(|v| Query { attribute, value: (*v).clone() }).collect();
@@ -276,10 +299,12 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     }
 }
 
-/// By externalId, and by the matching attribute where its value is known.
-fn queries(item: &super::batch::Item) -> Vec<Query> {
-    let by_id = Query { attribute: "externalId", value: item.key.external_id.as_str().to_owned() };
-    let by_name = matching_value(&item.key, &item.record);
-    let by_name = by_name.map(|value| Query { attribute: matcher(item.key.kind), value });
-    std::iter::once(by_id).chain(by_name).collect()
+/// By every matching attribute whose value is known and which the target can filter by; by the others where there is no
+/// such attribute: these cost a listing.
+fn queries(item: &Item, dialect: &TypeDialect) -> Vec<Query> {
+    let known = terms(&item.key, &item.record, &dialect.matching);
+    let can_filter = |term: &Term| dialect.filterable.contains(&term.matcher);
+    let any = known.iter().any(can_filter);
+    let asked = known.into_iter().filter(|term| !any || can_filter(term));
+    asked.map(|term| Query { attribute: term.matcher.path(), value: term.value }).collect()
 }

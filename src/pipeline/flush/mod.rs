@@ -232,7 +232,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             patch: capabilities.is_none_or(|c| c.patch) && !learnt.no_patch,
             user: self.settings.user,
             group: self.settings.group,
-            members_per_request: super::settings::MEMBERS_PER_REQUEST,
+            dialect: self.settings.dialect.clone(),
         }
     }
 

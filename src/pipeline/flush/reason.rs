@@ -1,5 +1,6 @@
 //! Why something failed, in words without attribute values: for letters, logs and counters.
 
+use crate::core::dialect::Dialect;
 use crate::core::disposition::Disposition;
 use crate::core::letter::Class;
 use crate::core::operation::Operation;
@@ -30,7 +31,7 @@ pub(super) fn count(operation: &Operation, disposition: &Disposition) {
         .increment(1);
 }
 
-pub(super) fn reason(class: Class, outcome: &Outcome, operation: Option<&Operation>) -> Reason {
+pub(super) fn reason(class: Class, outcome: &Outcome, operation: &Operation, dialect: &Dialect) -> Reason {
     let answer = match outcome {
         Outcome::Answered(answer) => Some(answer),
         Outcome::Unknown(_) | Outcome::NotSent(_) => None,
@@ -41,13 +42,13 @@ pub(super) fn reason(class: Class, outcome: &Outcome, operation: Option<&Operati
         detail.push_str(&format!(", scimType {scim_type}"));
     }
     if let Some(said) = answer.and_then(|answer| answer.detail.as_deref()) {
-        detail.push_str(&format!(": {}", redacted(said, operation.and_then(Operation::body))));
+        detail.push_str(&format!(": {}", redacted(said, operation.body())));
     }
     Reason {
         class,
         status: answer.map(|answer| answer.status),
         scim_type,
         detail,
-        operation: operation.map(|operation| (operation.method(), operation.path())),
+        operation: Some((operation.method(), operation.path(dialect))),
     }
 }

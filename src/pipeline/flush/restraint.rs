@@ -4,7 +4,7 @@ use super::Flush;
 use super::batch::{Item, Items};
 use crate::core::applied::at;
 use crate::core::letter::Class;
-use crate::core::matching::{matcher, matching_value};
+use crate::core::matching::Matcher;
 use crate::core::operation::Operation;
 use crate::core::path::Path;
 use crate::core::resource::ResourceKey;
@@ -26,8 +26,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             |attribute: &str| at(item.live.as_ref()?, &Path::core(attribute))?.as_str().map(str::to_owned);
         let names = [
             Some(item.key.external_id.as_str().to_owned()),
-            matching_value(&item.key, &item.record),
-            live(matcher(item.key.kind)),
+            Matcher::name_of(item.key.kind).wanted(&item.key, &item.record),
+            live(Matcher::name_of(item.key.kind).path()),
         ];
         let mut names = names.into_iter().flatten().map(|name| name.to_lowercase());
         names.any(|name| self.settings.protected.iter().any(|protected| protected.to_lowercase() == name))
@@ -51,7 +51,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         operation: &Operation,
     ) -> Result<(), StoreError> {
         let Some(mut item) = items.remove(key) else { return Ok(()) };
-        let (method, path) = (operation.method(), operation.path());
+        let (method, path) = (operation.method(), operation.path(&self.settings.dialect));
         tracing::info!(resource = %key, operation = %format!("{method} {path}"), "read only: this is not sent");
         let at = self.clock.now().plus(READ_ONLY_RECHECK);
         item.record.due = Some(Due { lane: lane(key, &item.record), at });

@@ -11,11 +11,13 @@ use super::start::Draw;
 use super::{COMPANY_POLL, Flush, Pace};
 use crate::core::desired::Presence;
 use crate::core::gap::{Reference, References};
+use crate::core::letter::Class;
 use crate::core::plan::Purpose;
 use crate::core::record::user_key;
 use crate::core::resource::{ResourceKey, ResourceType};
 use crate::core::schedule::Lane;
 use crate::core::settle;
+use crate::pipeline::letters::Reason;
 use crate::pipeline::ports::{
     Load, Publisher, Reschedule, Store, StoreError, Swap, Swapped, Target, Transport,
 };
@@ -185,7 +187,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         if item.record.scan_members {
             self.rescan(item).await?;
         }
-        let limit = 2 * self.rules().members_per_request;
+        let limit = 2 * self.settings.dialect.members_per_request;
         let dirty = self.store.dirty_members(&item.key, limit).await?;
         item.more_entries = dirty.len() >= limit;
         item.entries = dirty.into_iter().collect();
@@ -256,6 +258,10 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                         self.settle_no_base(items, &key).await?;
                         continue;
                     }
+                    Next::NotSupported(why) => {
+                        self.settle_dead(items, &key, Reason::of(Class::NotSupported, why)).await?;
+                        continue;
+                    }
                     Next::Rest { pending, clean, gone } => {
                         self.settle_rest(items, &key, pending, &clean, &gone).await?;
                         continue;
@@ -291,20 +297,6 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let left: Vec<ResourceKey> = open.into_iter().collect();
         self.postpone(&left, Lane::Update, self.settings.linger).await;
         Ok(ready)
-    }
-
-    /// The target had no resource of this type when it was first asked, and this one was never written. Somebody else may
-    /// have made one since: a create finds out (409), a patch or a delete would not, so those are looked up.
-    fn is_absent(&self, item: &Item) -> bool {
-        let untouched = !item.record.verify && item.record.epoch == 0;
-        let creates = item.record.desired.presence() == Presence::Alive;
-        untouched && creates && self.learnt().empty.contains(&item.key.kind)
-    }
-
-    /// After an unknown POST there is no second one before the first can't come any more (D6).
-    fn must_wait(&self, item: &Item, ready: &Ready) -> bool {
-        let now = self.clock.now();
-        ready.sent.purpose == Purpose::Create && item.record.no_create_before.is_some_and(|at| at > now)
     }
 
     /// Leases and claims: written down before anything is sent. What was merged meanwhile is planned again.

@@ -49,7 +49,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let mut requests: Vec<Vec<Claimed>> = Vec::new();
         let mut size = 0;
         for claim in claimed {
-            let len = bulk::encoded_len(&claim.ready.operation) + bulk::SEPARATOR_LEN;
+            let len = bulk::encoded_len(&claim.ready.operation, &self.settings.dialect) + bulk::SEPARATOR_LEN;
             let full = requests.last().is_none_or(|r| r.len() >= operations || size + len > bytes);
             if full {
                 requests.push(Vec::new());

@@ -173,7 +173,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let Next::Rung { index, wait } = self.settings.ladder.after(attempt, asked) else {
             return self.die(claim, class, doubt, outcome).await;
         };
-        let reason = reason(class, outcome, Some(&claim.ready.operation));
+        let reason = reason(class, outcome, &claim.ready.operation, &self.settings.dialect);
         let ((mut record, intent), at) = (claim.intent(), self.clock.now());
         settle::failed(&mut record, class, reason.status, at);
         let case = claim.case(&record, &intent, &reason);
@@ -191,7 +191,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         doubt: Doubt,
         outcome: &Outcome,
     ) -> Result<Change, PublishError> {
-        let reason = reason(class, outcome, Some(&claim.ready.operation));
+        let reason = reason(class, outcome, &claim.ready.operation, &self.settings.dialect);
         let (mut record, mut intent) = claim.intent();
         if claim.ready.sent.purpose != Purpose::Members {
             intent.attributes.extend(implied(&claim.item.key, &record));

@@ -13,6 +13,7 @@ mod letters;
 mod model;
 mod outage;
 mod poison;
+mod profiles;
 mod properties;
 mod replica;
 mod scenario;

@@ -1,10 +1,12 @@
 //! What happens in one world, by seed: which target, which story, which faults, and in the end peace.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use scim_relay::core::dialect::{Dialect, MemberRemoval, UpdateBy};
 use scim_relay::core::gap::Deprovisioning;
 use scim_relay::core::resource::{ResourceKey, ResourceType};
 use scim_relay::pipeline::settings::{Mode, Settings};
@@ -17,6 +19,23 @@ use super::model::{Life, expected};
 use super::story::{Author, Size};
 use super::target::Profile;
 use super::world::{Weather, World, profile, settings};
+
+/// Ways of writing that every target here understands.
+fn any_dialect(dice: &Dice) -> Dialect {
+    let mut dialect = Dialect::default();
+    if dice.per_mille(300) {
+        dialect.removal = MemberRemoval::ValueList;
+    }
+    if dice.per_mille(300) {
+        dialect.members_per_request = 1 + dice.below(3);
+    }
+    for of_kind in [&mut dialect.users, &mut dialect.groups] {
+        of_kind.update = *dice.pick(&[UpdateBy::Patch, UpdateBy::Patch, UpdateBy::Put]);
+    }
+    // user names are unique there, groups' names are not
+    dialect.users.refuses_existing = dice.per_mille(300);
+    dialect
+}
 
 /// One world's fortune.
 #[derive(Debug)]
@@ -68,6 +87,7 @@ impl Scenario {
         self.settings.group = *dice.pick(&policies);
         self.settings.mode = *dice.pick(&[Mode::Auto, Mode::Auto, Mode::Single]);
         self.settings.concurrency = 1 + dice.below(4);
+        self.settings.dialect = Arc::new(any_dialect(dice));
         self
     }
 

@@ -19,6 +19,11 @@ pub fn patched(
         let path: Path = path.parse().map_err(|_| Refused("invalidPath"))?;
         match (operation["op"].as_str(), path.attribute.as_str()) {
             (Some("add"), "members") => add_members(&mut body, &operation["value"]),
+            (Some("remove"), "members") if operation["value"].is_array() => {
+                for member in operation["value"].as_array().into_iter().flatten() {
+                    drop_member(&mut body, member["value"].as_str().ok_or(Refused("invalidValue"))?);
+                }
+            }
             (Some("remove"), "members") => {
                 let id = path.selector.ok_or(Refused("mutability"))?.value;
                 let before = members(&mut body).len();

@@ -75,6 +75,7 @@ pub fn settings() -> Settings {
         conflict: Policy::default(),
         members_are_authoritative: false,
         late_window: LATE_WINDOW,
+        dialect: Arc::default(),
         routes: routes(DELAYS.len()),
     }
 }

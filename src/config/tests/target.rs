@@ -1,0 +1,43 @@
+//! What is said about the target: its profile, an access key.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use super::{overridden, refused, with};
+use crate::config::Auth;
+
+#[test]
+fn an_access_key_needs_its_parts() {
+    refused(
+        with(
+            "auth = { kind = \"cxone-access-key\", token_url = \"https://na1.example.com/token/access-key\", access_key_secret = { file = \"/run/token\" } }",
+        ),
+        "target.auth.access_key_id",
+        "is required with kind",
+    );
+    let config = with(
+        "auth = { kind = \"cxone-access-key\", token_url = \"https://na1.example.com/token/access-key\", access_key_id = \"k1\", access_key_secret = { file = \"/run/token\" } }",
+    );
+    let Auth::AccessKey { access_key_id, access_key_secret, refresh_before, .. } =
+        config.unwrap().target.auth
+    else {
+        panic!("another kind")
+    };
+    assert_eq!((access_key_id.as_str(), access_key_secret.expose_secret()), ("k1", "t0ken"));
+    assert_eq!(refresh_before, Duration::from_secs(60));
+}
+
+#[test]
+fn a_profile_is_a_shipped_one_or_a_file() {
+    let profile = |name: &str| with(&format!("profile = {name:?}"));
+    assert_eq!(profile("keycloak").unwrap().target.profile.name, "keycloak");
+    let own = profile("/etc/own.toml").unwrap().target.profile;
+    assert_eq!((own.name.as_str(), own.dialect().users.segment.as_str()), ("/etc/own.toml", "people"));
+    let of_environment = overridden("SCIM_RELAY__TARGET__PROFILE", "slack").unwrap();
+    assert_eq!(of_environment.target.profile.name, "slack");
+    refused(profile("okta"), "target.profile", "no shipped profile: these are generic, nice-cxone");
+    refused(profile("/etc/none.toml"), "target.profile", "`/etc/none.toml` can't be read: no such file");
+    refused(profile("/etc/bad.toml"), "target.profile", "line 1, verified: invalid type");
+    refused(profile("/etc/bad.toml"), "target.profile", "line 3, users.paht: unknown field");
+}

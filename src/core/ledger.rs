@@ -1,0 +1,71 @@
+//! The ledger's gap: which members of a group come and go with the next request. Deltas only, never the list (design D10).
+
+use std::collections::BTreeSet;
+
+use super::gap::{Reference, References};
+use super::record::{MemberEntry, Record};
+use super::resource::TargetId;
+
+/// Member changes for one request.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MemberChanges {
+    /// To add: member value and what it is on the wire.
+    pub add: Vec<(String, Reference)>,
+    /// To remove: member value and target ids.
+    pub remove: Vec<(String, TargetId)>,
+    /// Not at the target yet.
+    pub pending: Vec<String>,
+    /// In step already, or with nothing to wait for: no longer to be looked at.
+    pub clean: Vec<String>,
+    /// There is more than fits into one request.
+    pub more: bool,
+}
+
+impl MemberChanges {
+    /// Nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.add.is_empty() && self.remove.is_empty()
+    }
+
+    /// How many members the request changes.
+    pub fn len(&self) -> usize {
+        self.add.len() + self.remove.len()
+    }
+}
+
+/// Plans the next member delta from dirty ledger entries, removals first, at most `limit` of them.
+pub fn member_changes(
+    record: &Record,
+    entries: &[(String, MemberEntry)],
+    references: &References,
+    limit: usize,
+) -> MemberChanges {
+    let mut changes = MemberChanges::default();
+    for (value, entry) in entries {
+        let (applied, maybe) = entry.written(record.incarnation);
+        let wanted = entry.mark.is_wanted() && record.wants_member(entry);
+        let mut there: BTreeSet<&TargetId> = applied.into_iter().chain(maybe).collect();
+        if let (true, Some(Reference::Id(id))) = (entry.is_unnamed(record.incarnation), references.get(value))
+        {
+            there.insert(id);
+        }
+        let settled = maybe.is_none() && !entry.is_unnamed(record.incarnation);
+        match (wanted, references.get(value)) {
+            _ if record.is_withheld_member(entry) || record.stays(entry) => changes.clean.push(value.clone()),
+            (false, _) if there.is_empty() => changes.clean.push(value.clone()),
+            (false, _) => changes.remove.extend(there.into_iter().map(|id| (value.clone(), id.clone()))),
+            (true, Some(Reference::Id(id))) if applied == Some(id) && settled => {
+                changes.clean.push(value.clone());
+            }
+            (true, Some(reference @ (Reference::Id(_) | Reference::InBatch(_)))) => {
+                changes.add.push((value.clone(), reference.clone()));
+            }
+            (true, Some(Reference::Gone)) => changes.clean.push(value.clone()),
+            (true, Some(Reference::Pending) | None) => changes.pending.push(value.clone()),
+        }
+    }
+    changes.more = changes.len() > limit;
+    changes.remove.truncate(limit);
+    changes.add.truncate(limit - changes.remove.len());
+    changes
+}

@@ -1,0 +1,215 @@
+//! What a profile forbids or promises, in the real pipeline.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use scim_relay::core::dialect::{Dialect, MemberRemoval, UpdateBy};
+use scim_relay::core::gap::Deprovisioning;
+use scim_relay::core::matching::Matcher;
+use scim_relay::core::operation::Method;
+use scim_relay::core::resource::{ResourceKey, ResourceType};
+use scim_relay::pipeline::settings::Settings;
+
+use super::events::{Event, Said, group, user};
+use super::letters::class;
+use super::target::{Processed, Profile};
+use super::traffic::Kind;
+use super::world::{World, profile, run, settings};
+
+fn put_user(seq: u64, name: &str, more: &[(&'static str, Value)]) -> Event {
+    let mut attributes =
+        vec![("userName", json!(format!("{name}@x"))), ("title", json!(format!("title-{seq}")))];
+    attributes.extend(more.iter().cloned());
+    Event { seq, key: user(name), said: Said::Put { attributes, active: None, members: None } }
+}
+
+fn put_group(seq: u64, name: &str, members: &[&str]) -> Event {
+    let attributes = vec![("displayName", json!(name))];
+    let members = Some(members.iter().map(|member| (*member).to_owned()).collect());
+    Event { seq, key: group(name), said: Said::Put { attributes, active: None, members } }
+}
+
+fn delete(seq: u64, key: ResourceKey) -> Event {
+    Event { seq, key, said: Said::Delete }
+}
+
+fn speaking(change: impl FnOnce(&mut Dialect)) -> Settings {
+    let mut dialect = Dialect::default();
+    change(&mut dialect);
+    Settings { dialect: Arc::new(dialect), ..settings() }
+}
+
+/// Runs one replica over what `story` does.
+fn day<F: AsyncFnOnce(&mut World)>(profile: Profile, settings: Settings, story: F) {
+    run(async {
+        let mut world = World::calm(profile, settings);
+        world.start(1);
+        story(&mut world).await;
+        world.stop().await;
+    });
+}
+
+fn body(value: Value) -> Map<String, Value> {
+    value.as_object().unwrap().clone()
+}
+
+fn dead_classes(world: &World) -> Vec<String> {
+    world.parts.broker.dead().iter().map(class).collect()
+}
+
+fn processed(world: &World, key: &ResourceKey) -> Vec<Processed> {
+    let all = world.parts.target.processed();
+    all.into_iter().filter(|it| it.key == *key).collect()
+}
+
+fn methods(world: &World, key: &ResourceKey) -> Vec<Method> {
+    processed(world, key).iter().map(|it| it.method).collect()
+}
+
+#[test]
+fn a_group_that_is_only_matched_gets_its_members_and_one_that_matches_none_is_not_supported() {
+    let settings = speaking(|dialect| (dialect.groups.create, dialect.groups.delete) = (false, false));
+    day(profile(), settings, async |world| {
+        let sales = world
+            .parts
+            .target
+            .with(|directory| directory.insert(ResourceType::Group, body(json!({"displayName": "sales"}))));
+        world.publish(put_user(1, "ana", &[]));
+        world.publish(put_group(2, "sales", &["ana"]));
+        world.publish(put_group(3, "nowhere", &["ana"]));
+        world.rest().await;
+        assert_eq!(dead_classes(world), ["not_supported"]);
+        let members = world.parts.target.with(|it| it.get(&sales).unwrap().members().len());
+        assert_eq!(members, 1);
+        assert!(methods(world, &group("nowhere")).is_empty());
+        assert!(!methods(world, &group("sales")).contains(&Method::Post));
+    });
+}
+
+#[test]
+fn what_can_not_be_deleted_stays_and_is_not_supported() {
+    let settings = speaking(|dialect| (dialect.users.delete, dialect.groups.delete) = (false, false));
+    let settings = Settings { user: Deprovisioning::Delete, ..settings };
+    day(profile(), settings, async |world| {
+        world.publish(put_user(1, "ana", &[]));
+        world.publish(put_group(2, "sales", &[]));
+        world.rest().await;
+        world.publish(delete(3, user("ana")));
+        world.publish(delete(4, group("sales")));
+        world.rest().await;
+        assert_eq!(dead_classes(world), ["not_supported", "not_supported"]);
+        let left = world
+            .parts
+            .target
+            .with(|it| ResourceType::ALL.into_iter().map(|kind| it.all(kind).count()).collect::<Vec<_>>());
+        assert_eq!(left, [1, 1]);
+        // a newer event goes through
+        world.publish(put_user(5, "ana", &[]));
+        world.rest().await;
+        assert_eq!(dead_classes(world).len(), 2);
+        assert_eq!(methods(world, &user("ana")), [Method::Post, Method::Patch]);
+    });
+}
+
+#[test]
+fn deactivating_needs_no_delete() {
+    day(profile(), speaking(|dialect| dialect.users.delete = false), async |world| {
+        world.publish(put_user(1, "ana", &[]));
+        world.rest().await;
+        world.publish(delete(2, user("ana")));
+        world.rest().await;
+        assert!(dead_classes(world).is_empty());
+        world.assert_converged();
+    });
+}
+
+#[test]
+fn users_are_updated_by_put_where_the_dialect_says_so_and_groups_by_patch() {
+    day(profile(), speaking(|dialect| dialect.users.update = UpdateBy::Put), async |world| {
+        world.publish(put_user(1, "ana", &[]));
+        world.publish(put_group(2, "sales", &[]));
+        world.rest().await;
+        world.publish(put_user(3, "ana", &[]));
+        world.publish(put_group(4, "sales", &["ana"]));
+        world.rest().await;
+        assert_eq!(methods(world, &user("ana")), [Method::Post, Method::Put]);
+        assert_eq!(methods(world, &group("sales")), [Method::Post, Method::Patch]);
+        world.assert_converged();
+    });
+}
+
+#[test]
+fn members_go_in_the_dialects_way_and_no_more_at_once_than_it_allows() {
+    let settings = speaking(|dialect| {
+        (dialect.removal, dialect.members_per_request) = (MemberRemoval::ValueList, 2);
+    });
+    day(profile(), settings, async |world| {
+        let names = ["a", "b", "c", "d", "e"];
+        for (name, seq) in names.iter().zip(1..) {
+            world.publish(put_user(seq, name, &[]));
+        }
+        world.rest().await;
+        world.publish(put_group(10, "sales", &names));
+        world.rest().await;
+        world.publish(put_group(11, "sales", &["a"]));
+        world.rest().await;
+        let changes = processed(world, &group("sales"));
+        let listed = |it: &Processed| match it.body.as_ref().unwrap() {
+            body if it.method == Method::Post => body["members"].as_array().unwrap().len(),
+            body => body["Operations"][0]["value"].as_array().unwrap().len(),
+        };
+        assert_eq!(changes.iter().map(listed).collect::<Vec<_>>(), [2, 2, 1, 2, 2]);
+        let last = changes.last().unwrap().body.clone().unwrap();
+        assert_eq!(
+            (&last["Operations"][0]["op"], &last["Operations"][0]["path"]),
+            (&json!("remove"), &json!("members"))
+        );
+        world.assert_converged();
+    });
+}
+
+#[test]
+fn where_a_second_post_is_refused_no_lookup_comes_before_the_first() {
+    let lookups = |settings: Settings| {
+        run(async {
+            let mut world = World::calm(profile(), settings);
+            // not an empty target, in which nothing is looked up anyway
+            let taken = json!({"userName": "bob@x"});
+            world.parts.target.with(|it| it.insert(ResourceType::User, body(taken)));
+            world.start(1);
+            world.publish(put_user(1, "ana", &[]));
+            world.rest().await;
+            let lookups = world.parts.target.traffic().of(Kind::Lookup).count();
+            world.publish(put_user(2, "bob", &[]));
+            world.rest().await;
+            assert_eq!(world.parts.target.with(|it| it.all(ResourceType::User).count()), 2, "bob is adopted");
+            assert!(dead_classes(&world).is_empty());
+            world.stop().await;
+            lookups
+        })
+    };
+    let census = 2;
+    assert_eq!(lookups(speaking(|dialect| dialect.users.refuses_existing = true)), census);
+    assert_eq!(lookups(settings()), census + 1);
+}
+
+#[test]
+fn an_external_id_that_is_not_ours_to_say_is_neither_heeded_nor_written() {
+    let settings = speaking(|dialect| dialect.users.matching = vec![Matcher::UserName]);
+    day(profile(), settings, async |world| {
+        let id = world.parts.target.with(|directory| {
+            directory.insert(ResourceType::User, body(json!({"userName": "ana@x", "externalId": "theirs"})))
+        });
+        world.publish(put_user(1, "ana", &[]));
+        world.publish(put_user(2, "bob", &[]));
+        world.rest().await;
+        assert!(dead_classes(world).is_empty());
+        world.parts.target.with(|directory| {
+            let ana = directory.get(&id).unwrap();
+            assert_eq!((ana.text("externalId"), ana.text("title")), (Some("theirs"), Some("title-1")));
+            let ids = directory.all(ResourceType::User).map(|(_, it)| it.text("externalId"));
+            assert_eq!(ids.collect::<Vec<_>>(), [Some("theirs"), None]);
+        });
+    });
+}
