@@ -30,6 +30,8 @@ pub enum Kind {
     File,
     /// Limits of the guard in a table, or false.
     Guard,
+    /// A rate: "50/s", "180/m", "1000/h"; "0": none.
+    Rate,
 }
 
 /// One key.
@@ -214,6 +216,22 @@ pub const KEYS: &[Key] = &[
         "while the work queue holds a backlog, creates and updates may wait this long; deprovisioning never",
     ),
     key("flush.concurrency", Kind::Int(1, 64), "4", "requests in flight"),
+    optional(
+        "limits.requests",
+        Kind::Rate,
+        "requests to the target over all replicas: \"50/s\", \"180/m\", \"1000/h\"; absent or \"0\": none, until the first 429, from then on the rate is learnt",
+    ),
+    key(
+        "limits.burst",
+        Kind::Int(1, 100_000),
+        "1",
+        "so many requests at once after a rest; all but one of them come on top of limits.requests",
+    ),
+    optional(
+        "limits.operations",
+        Kind::Rate,
+        "operations over all replicas, each one of a bulk request counted; it makes bulk requests smaller; absent or \"0\": any number",
+    ),
     key(
         "retry.delays",
         Kind::Delays,

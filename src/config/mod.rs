@@ -17,6 +17,7 @@ use url::Url;
 
 use self::reader::Reader;
 use self::value::Sources;
+use crate::core::budget;
 use crate::core::guard::Limits;
 
 /// Environment variables with this prefix override keys: `SCIM_RELAY__SECTION__KEY`.
@@ -172,6 +173,8 @@ pub struct Config {
     pub catch_up: Duration,
     /// `flush.concurrency`.
     pub concurrency: usize,
+    /// `[limits]`.
+    pub limits: budget::Limits,
     /// `retry.delays`.
     pub delays: Vec<Duration>,
     /// `retry.max_attempts`.

@@ -10,6 +10,7 @@ use url::Url;
 use super::keys::{KEYS, find, is_section, similar};
 use super::value::{Parsed, Sources, parse, parse_text};
 use super::{OVERRIDE, Problem, TlsFiles};
+use crate::core::budget::Rate;
 use crate::core::guard::Limits;
 
 /// Values by path, and what is wrong so far.
@@ -116,6 +117,14 @@ impl Reader {
     pub(super) fn guard(&self) -> Option<Option<Limits>> {
         match self.values.get("deprovision.guard")? {
             Parsed::Guard(limits) => Some(*limits),
+            _ => None,
+        }
+    }
+
+    /// None: no fixed rate.
+    pub(super) fn rate(&self, path: &str) -> Option<Rate> {
+        match self.values.get(path)? {
+            Parsed::Rate(rate) => *rate,
             _ => None,
         }
     }

@@ -5,6 +5,7 @@ use url::Url;
 use super::reader::Reader;
 use super::value::Parsed;
 use super::{Amqp, Auth, Config, Redis, Target};
+use crate::core::budget::Limits;
 
 impl Reader {
     /// None: something is missing, and a problem says what.
@@ -32,6 +33,11 @@ impl Reader {
             linger: self.span("flush.linger")?,
             catch_up: self.span("flush.catch_up")?,
             concurrency: self.number("flush.concurrency")?,
+            limits: Limits {
+                requests: self.rate("limits.requests"),
+                burst: self.number("limits.burst")?,
+                operations: self.rate("limits.operations"),
+            },
             delays,
             max_attempts: self.number("retry.max_attempts")?,
             deprovision_user: self.text("deprovision.user")?,

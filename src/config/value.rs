@@ -8,6 +8,7 @@ use toml::Value;
 use url::Url;
 
 use super::keys::Kind;
+use crate::core::budget::Rate;
 use crate::core::guard::Limits;
 
 /// Most resources in a limit of the guard.
@@ -38,6 +39,8 @@ pub enum Parsed {
     Secret(SecretString),
     /// Limits of the guard; none: there is no guard.
     Guard(Option<Limits>),
+    /// A rate; none: no fixed one.
+    Rate(Option<Rate>),
 }
 
 /// Where secrets come from.
@@ -82,6 +85,9 @@ pub fn parse(kind: Kind, value: &Value, sources: &Sources<'_>) -> Result<Parsed,
         }
         (Kind::Choice(choices), _) => Err(format!("must be one of {}", choices.join(", "))),
         (Kind::Secret, value) => secret(value, sources),
+        (Kind::Rate, Value::String(text)) => rate(text),
+        (Kind::Rate, Value::Integer(0)) => Ok(Parsed::Rate(None)),
+        (Kind::Rate, _) => Err(RATE_FORM.to_owned()),
         (Kind::Guard, Value::Boolean(false)) => Ok(Parsed::Guard(None)),
         (Kind::Guard, Value::Table(table)) => guard(table).map(|limits| Parsed::Guard(Some(limits))),
         (Kind::Guard, _) => Err("must be false, or a table such as { max_per_hour = 200 }".into()),
@@ -229,6 +235,17 @@ fn guard(table: &toml::Table) -> Result<Limits, String> {
         }
     }
     Ok(limits)
+}
+
+/// How a rate is written.
+const RATE_FORM: &str = "must be a rate such as \"50/s\", \"180/m\" or \"1000/h\", or \"0\" for none";
+
+fn rate(text: &str) -> Result<Parsed, String> {
+    match (text, text.parse()) {
+        ("0", _) => Ok(Parsed::Rate(None)),
+        (_, Ok(rate)) => Ok(Parsed::Rate(Some(rate))),
+        (_, Err(_)) => Err(format!("is `{text}`, {RATE_FORM}")),
+    }
 }
 
 fn texts(items: &[Value]) -> Result<Parsed, String> {

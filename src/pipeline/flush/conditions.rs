@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::Flush;
 use crate::core::disposition::Trouble;
+use crate::core::outcome::{NotSent, Outcome};
 use crate::core::resource::ResourceType;
 use crate::core::schedule::{Lane, Millis};
-use crate::pipeline::ports::{Publisher, Store, StoreError, Target};
+use crate::pipeline::ports::{Failure, Publisher, Store, StoreError, Target};
 
 /// How long a look at the shared switch is good for.
 const FRESH: Duration = Duration::from_millis(250);
@@ -53,6 +54,10 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     async fn probe(&self, known: bool) -> Result<Option<Duration>, StoreError> {
         let capabilities = match self.target.discover().await {
             Ok(capabilities) => capabilities,
+            Err(Failure::Broken(Outcome::NotSent(NotSent::Budget(why)))) => {
+                tracing::warn!("the target could not be asked: {why}");
+                return Ok(Some(FRESH));
+            }
             Err(failure) => {
                 return Ok(Some(self.pause_for(None, Some(Trouble::Down), &failure.to_string()).min(NAP)));
             }

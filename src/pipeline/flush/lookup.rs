@@ -188,6 +188,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             Failure::Broken(Outcome::NotSent(NotSent::Token(_))) => {
                 self.pause_for(None, Some(Trouble::Credentials), &failure.to_string())
             }
+            // nothing was asked: that says nothing about the target
+            Failure::Broken(Outcome::NotSent(NotSent::Budget(_))) => Duration::ZERO,
             Failure::Answered(_) | Failure::Broken(_) => {
                 self.pause_for(None, Some(Trouble::Down), &failure.to_string())
             }
@@ -196,7 +198,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         for key in &keys {
             items.remove(key);
         }
-        self.postpone(&keys, Lane::Update, wait.max(Duration::from_millis(10))).await;
+        self.postpone(&keys, Lane::Update, wait.max(Duration::from_millis(20))).await;
     }
 
     /// Looks references up at the target, several to a filter. What is not there is remembered for a moment.

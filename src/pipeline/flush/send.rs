@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Flush;
+use tokio::time::Instant;
+
+use super::{Flush, now};
 use super::batch::Claimed;
 use crate::core::disposition::{Trouble, WholeDisposition, classify_whole};
 use crate::core::operation::Operation;
@@ -128,11 +130,30 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         self.settle(vec![claim], vec![outcome], sent_at, false, ids).await
     }
 
-    /// Sends while the claims hold: the request is given up when their lease can't be renewed.
+    /// Sends while the claims hold. What waited for its place in the budget until their deadline goes on waiting if they were
+    /// renewed meanwhile.
     async fn send_leased(&self, operations: &[Operation], transport: Transport) -> Reply {
         let keys: Vec<ResourceKey> = operations.iter().map(|operation| operation.key.clone()).collect();
-        let leased = || self.leased_until(&keys);
-        let sending = self.target.send(operations, transport, leased() - MARGIN);
+        loop {
+            let until = self.leased_until(&keys);
+            let reply = self.send_until(operations, transport, &keys, until).await;
+            let lapsed = now() >= until || self.leased_until(&keys) <= until;
+            if !ran_out(&reply) || lapsed || self.is_paused() {
+                return reply;
+            }
+        }
+    }
+
+    /// Sends by the deadline; the request is given up when its lease can't be renewed.
+    async fn send_until(
+        &self,
+        operations: &[Operation],
+        transport: Transport,
+        keys: &[ResourceKey],
+        until: Instant,
+    ) -> Reply {
+        let leased = || self.leased_until(keys);
+        let sending = self.target.send(operations, transport, until - MARGIN);
         tokio::pin!(sending);
         loop {
             let until = leased();
@@ -258,5 +279,14 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             self.send_single(claim, ids).await?;
         }
         Ok(())
+    }
+}
+
+/// True if nothing was sent because the deadline passed.
+fn ran_out(reply: &Reply) -> bool {
+    let late = |outcome: &Outcome| *outcome == Outcome::NotSent(NotSent::Deadline);
+    match reply {
+        Reply::Each(outcomes) => !outcomes.is_empty() && outcomes.iter().all(late),
+        Reply::Whole(outcome) => late(outcome),
     }
 }
