@@ -97,7 +97,7 @@ fn property(key: &Key) -> Value {
         }
         Kind::Choice(choices) => json!({ "enum": choices }),
         Kind::Guard => guard(),
-        Kind::Rate => json!({ "type": "string", "pattern": "^(0|[1-9][0-9]{0,5}/[smh])$" }),
+        Kind::Rate => json!({ "type": "string", "pattern": "^(0|([1-9][0-9]{0,4}|100000)/[smh])$" }),
         Kind::Secret => json!({ "type": "object", "minProperties": 1, "maxProperties": 1,
             "additionalProperties": false,
             "properties": { "env": { "type": "string" }, "file": { "type": "string" } } }),

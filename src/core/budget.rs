@@ -359,7 +359,9 @@ mod tests {
         for text in ["50/s", "180/m", "1000/h"] {
             assert_eq!(rate(text).to_string(), text);
         }
-        for wrong in ["", "0", "50", "/s", "0/s", "-1/s", "+1/s", "50/d", "50/ s", "1.5/s", "100001/s", "50/s/s"] {
+        for wrong in
+            ["", "0", "50", "/s", "0/s", "-1/s", "+1/s", "50/d", "50/ s", "1.5/s", "100001/s", "50/s/s"]
+        {
             assert_eq!(wrong.parse::<Rate>(), Err(NoRate), "{wrong}");
         }
     }

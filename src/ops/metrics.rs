@@ -22,7 +22,10 @@ const COUNTERS: &[(&str, &str)] = &[
     ("scim_relay_operations_total", "operations by method and outcome"),
     ("scim_relay_operations_suppressed_total", "resources that were due and needed nothing"),
     ("scim_relay_requests_total", "requests to the target by kind and status"),
-    ("scim_relay_limiter_wait_seconds_total", "whole seconds that requests waited for the budget, all together"),
+    (
+        "scim_relay_limiter_wait_seconds_total",
+        "whole seconds that requests waited for the budget, all together",
+    ),
     ("scim_relay_retries_total", "letters put on the retry ladder, by class"),
     ("scim_relay_dead_letters_total", "dead letters written, by class"),
     (

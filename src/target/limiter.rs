@@ -1,7 +1,7 @@
 //! Admission: no request leaves without a place in the budget that all replicas share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Mutex, MutexGuard};
@@ -16,6 +16,9 @@ use crate::pipeline::ports::{Budget, StoreError, is_urgent};
 
 /// How often a place that was not used in time is given up. More would let nobody send where the store is always slow.
 const MOST_GIVEN_UP: u32 = 2;
+
+/// No answer counts as longer than this, in microseconds, when the usual one is reckoned.
+const MOST_USUAL_US: u64 = 1_000_000;
 
 /// What a request needs of the budget.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +42,8 @@ pub struct Limiter {
     now: fn() -> SystemTime,
     /// The last request was counted against a rate.
     limited: AtomicBool,
+    /// How long the store usually takes to answer, in microseconds.
+    usual: AtomicU64,
     line: Mutex<()>,
     urgent_line: Mutex<()>,
 }
@@ -52,7 +57,9 @@ impl Limiter {
         stop: CancellationToken,
     ) -> Self {
         let limited = AtomicBool::new(limits.requests.is_some() || limits.operations.is_some());
-        Self { budget, limits, stop, now, limited, line: Mutex::default(), urgent_line: Mutex::default() }
+        let usual = AtomicU64::default();
+        let (line, urgent_line) = (Mutex::default(), Mutex::default());
+        Self { budget, limits, stop, now, limited, usual, line, urgent_line }
     }
 
     /// Waits for a place. None: there is no rate, and the store that would know of a learnt one is not reachable.
@@ -94,7 +101,7 @@ impl Limiter {
             match self.budget.spend(ask, None).await {
                 Ok(Grant::Taken(at, budgeted)) => {
                     self.note(budgeted);
-                    let late = now().duration_since(asked) > stale(&ask);
+                    let late = self.is_late(now().duration_since(asked), &ask);
                     if budgeted == Budgeted::No || !late || given_up >= MOST_GIVEN_UP {
                         return Ok(Some(at));
                     }
@@ -108,6 +115,16 @@ impl Limiter {
                 Err(error) => return self.without_store(&error),
             }
         }
+    }
+
+    /// True for a place that was taken too long ago: it would crowd those that follow. That the store is always slow does
+    /// not matter: what is always late comes evenly.
+    fn is_late(&self, answer: Duration, ask: &Ask) -> bool {
+        let answer = u64::try_from(answer.as_micros()).unwrap_or(u64::MAX);
+        let usual = self.usual.load(Ordering::Relaxed);
+        self.usual.store(usual - usual / 8 + answer.min(MOST_USUAL_US) / 8, Ordering::Relaxed);
+        let stale = ask.requests.unwrap_or(Pace::learnt(1)).stale;
+        answer > usual.saturating_add(u64::try_from(stale).unwrap_or(0))
     }
 
     /// What is configured holds whatever happens; what was learnt is not known without the store.
@@ -143,12 +160,6 @@ impl Limiter {
         let since = (self.now)().duration_since(UNIX_EPOCH).unwrap_or_default();
         Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
-}
-
-/// How long a place that was asked for may take to come.
-fn stale(ask: &Ask) -> Duration {
-    let pace = ask.requests.unwrap_or(Pace::learnt(1));
-    Duration::from_micros(u64::try_from(pace.stale).unwrap_or(0))
 }
 
 async fn until(deadline: Option<Instant>) {

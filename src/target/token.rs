@@ -251,7 +251,12 @@ mod tests {
     use super::*;
 
     fn received(status: u16, body: &str) -> Received {
-        Received { status, headers: HeaderMap::new(), body: Payload::Whole(body.as_bytes().to_vec()), place: None }
+        Received {
+            status,
+            headers: HeaderMap::new(),
+            body: Payload::Whole(body.as_bytes().to_vec()),
+            place: None,
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can not go on fails")]
 #![allow(clippy::disallowed_methods, reason = "tests are the outside: they own clocks, processes and tasks")]
 
+mod budget;
 mod contract_cli;
 mod contract_events;
 mod contract_letters;
@@ -28,5 +29,6 @@ mod sim;
 mod store;
 mod support;
 mod target;
+mod target_budget;
 mod target_tls;
 mod tidy;

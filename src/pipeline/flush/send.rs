@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Flush, now};
 use super::batch::Claimed;
+use super::{Flush, now};
 use crate::core::disposition::{Trouble, WholeDisposition, classify_whole};
 use crate::core::operation::Operation;
 use crate::core::outcome::{NotSent, Outcome, Reply, Unknown};

@@ -7,12 +7,13 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
+use scim_relay::core::budget::{Ask, Micros, Pace};
 use scim_relay::core::mark::{Mark, Stage};
 use scim_relay::core::record::{MemberEntry, Record};
 use scim_relay::core::resource::{ResourceKey, ResourceType, TargetId};
 use scim_relay::core::revision::{EventHash, Place, Revision, Sequence};
 use scim_relay::core::schedule::{Due, Lane, Millis};
-use scim_relay::pipeline::ports::{Load, Reschedule, Store, StoreError, Swap, Version};
+use scim_relay::pipeline::ports::{Budget, Load, Reschedule, Store, StoreError, Swap, Version};
 
 /// Resources; the first and the last lie in one bucket, and one has a name that could break a key.
 pub const KEYS: [&str; 5] = ["User/e-1", "User/é {x}", "Group/a b/c", "Group/g-1", "Group/g-28"];
@@ -83,6 +84,12 @@ pub enum Step {
     Recall(String),
     Backlog,
     Ping,
+    /// The target is paused for so many milliseconds.
+    Pause(u64),
+    /// Asks for a place so many microseconds after now, or before; in a pause too.
+    Spend(Ask, i64, bool),
+    /// 429 to the request whose place was taken so many microseconds before now.
+    Refuse(i64),
     /// Time passes.
     Wait(Duration),
     /// So much that all leases end.
@@ -112,6 +119,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => lease_step(),
         3 => dependents_step(),
         2 => owner_step(),
+        6 => budget_step(),
         1 => (note(), ".{0,8}").prop_map(|(name, note)| Step::Remember(name, note)),
         1 => note().prop_map(Step::Recall),
         2 => (0u64..20).prop_map(|ms| Step::Wait(Duration::from_millis(ms))),
@@ -157,6 +165,24 @@ fn owner_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         parts().prop_map(|(kind, id, key)| Step::Own(kind, id, key)),
         parts().prop_map(|(kind, id, key)| Step::Disown(kind, id, key)),
+    ]
+}
+
+fn budget_step() -> impl Strategy<Value = Step> {
+    let pace = || {
+        let rate = select(vec!["1/s", "7/s", "400/s", "180/m", "1000/h"]);
+        (rate, 1u32..3, 1u32..4).prop_map(|(rate, most, burst)| Pace::of(rate.parse().unwrap(), most, burst))
+    };
+    let ask =
+        (any::<bool>(), option::weighted(0.4, pace()), option::weighted(0.3, pace()), 0u32..30).prop_map(
+            |(urgent, requests, operations, cost)| Ask { urgent, requests, operations, cost, clock: None },
+        );
+    // mostly on; a server that is behind the last one goes back
+    let when = prop_oneof![4 => 0i64..40_000, 1 => -2_000_000i64..2_000_000];
+    prop_oneof![
+        8 => (ask, when, any::<bool>()).prop_map(|(ask, when, probe)| Step::Spend(ask, when, probe)),
+        1 => (0i64..100_000).prop_map(Step::Refuse),
+        1 => (1u64..30).prop_map(Step::Pause),
     ]
 }
 
@@ -230,7 +256,7 @@ fn entry() -> impl Strategy<Value = MemberEntry> {
 }
 
 /// Does a step, and says what the store answered; what a store may choose freely is left out.
-pub async fn answer<S: Store>(store: &S, step: &Step, now: Millis) -> String {
+pub async fn answer<S: Store + Budget>(store: &S, step: &Step, now: Millis) -> String {
     match step {
         Step::Load(what) => text(store.load(&loads(what)).await.unwrap()),
         Step::Swap(drafts) => text(store.swap(&with_versions(store, drafts).await).await.unwrap()),
@@ -253,6 +279,15 @@ pub async fn answer<S: Store>(store: &S, step: &Step, now: Millis) -> String {
         Step::Recall(name) => text(store.recall(name).await.unwrap()),
         Step::Backlog => text(store.backlog().await.unwrap()),
         Step::Ping => done(store.ping().await),
+        Step::Pause(ms) => done(store.trip(now, now.plus(Duration::from_millis(*ms)), None).await),
+        Step::Spend(ask, when, probe) => {
+            let ask = Ask { clock: (!probe).then_some(now), ..*ask };
+            text(store.spend(ask, Some(Micros(now.0 * 1_000 + when))).await.unwrap())
+        }
+        Step::Refuse(before) => {
+            let now = now.0 * 1_000;
+            done(store.refuse(Micros(now - before), Some(Micros(now))).await)
+        }
         Step::Wait(_) | Step::LeasesEnd | Step::ScriptsAreForgotten => String::new(),
     }
 }
@@ -319,8 +354,8 @@ async fn take<S: Store>(store: &S, lanes: &[Lane], now: Millis, hold: Duration, 
 }
 
 /// Everything that can be seen of a store. Empties its schedule.
-pub async fn portrait<S: Store>(store: &S) -> Vec<String> {
-    let mut seen = vec![text(store.backlog().await.unwrap())];
+pub async fn portrait<S: Store + Budget>(store: &S) -> Vec<String> {
+    let mut seen = vec![text(store.backlog().await.unwrap()), text(store.learnt().await.unwrap())];
     let members: Vec<String> = MEMBERS.map(str::to_owned).to_vec();
     for key in keys() {
         let whole = [Load { key: key.clone(), members: members.clone() }];
