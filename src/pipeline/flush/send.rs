@@ -1,7 +1,7 @@
 //! Sending a batch: as bulk requests filled by operations and bytes, or one request per operation; and what a bulk
 //! request that failed as a whole leads to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,12 +12,17 @@ use crate::core::disposition::{Trouble, WholeDisposition, classify_whole};
 use crate::core::operation::Operation;
 use crate::core::outcome::{NotSent, Outcome, Reply, Unknown};
 use crate::core::resource::{ResourceKey, TargetId};
-use crate::pipeline::ports::{Publisher, Store, StoreError, Target, Transport};
+use crate::core::schedule::Lane;
+use crate::pipeline::ports::{Load, Publisher, Store, StoreError, Target, Transport};
+use crate::pipeline::schedule::lane;
 use crate::pipeline::settings::Mode;
 use crate::scim::bulk;
 
 /// The send must begin this long before the lease ends.
 const MARGIN: Duration = Duration::from_secs(3);
+
+/// How often a batch that is under way looks whether somebody in it is to be deprovisioned.
+const LOOK: Duration = Duration::from_millis(500);
 
 impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     /// Sends what was claimed, request by request, and settles each.
@@ -32,6 +37,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             Transport::Single => claimed.into_iter().map(|claim| vec![claim]).collect(),
         };
         requests.reverse();
+        let mut looked = now();
         while let Some(request) = requests.pop() {
             match self.transport() {
                 Transport::Bulk => self.send_bulk(request, &mut ids, &mut requests).await?,
@@ -41,8 +47,35 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                     }
                 }
             }
+            if now() - looked > LOOK && !requests.is_empty() {
+                requests = self.without_leavers(requests).await?;
+                looked = now();
+            }
         }
         Ok(())
+    }
+
+    /// Requests may wait long for their places in the budget. What is to be deprovisioned by now does not wait for its turn
+    /// among them: it is put back, and planned anew in its own lane.
+    async fn without_leavers(
+        &self,
+        mut requests: Vec<Vec<Claimed>>,
+    ) -> Result<Vec<Vec<Claimed>>, StoreError> {
+        let all = requests.iter().flatten();
+        let patient = all.filter(|claim| lane(&claim.item.key, &claim.item.record) != Lane::Deprovision);
+        let loads: Vec<Load> =
+            patient.map(|claim| Load { key: claim.item.key.clone(), members: Vec::new() }).collect();
+        let leavers: BTreeSet<ResourceKey> = (self.store.load(&loads).await?.into_iter())
+            .filter(|loaded| lane(&loaded.key, &loaded.record) == Lane::Deprovision)
+            .map(|loaded| loaded.key)
+            .collect();
+        let mut leaving = Vec::new();
+        for request in &mut requests {
+            leaving.extend(request.extract_if(.., |claim| leavers.contains(&claim.item.key)));
+        }
+        requests.retain(|request| !request.is_empty());
+        self.unsend(leaving, Duration::ZERO).await?;
+        Ok(requests)
     }
 
     /// Cuts a batch into requests that keep the limits. A reference by `bulkId` stays with what it names, or waits.
