@@ -88,8 +88,8 @@ pub enum Step {
     Pause(u64),
     /// Asks for a place so many microseconds after now, or before; in a pause too.
     Spend(Ask, i64, bool),
-    /// 429 to the request whose place was taken so many microseconds before now.
-    Refuse(i64),
+    /// 429 so many microseconds after now, to the request whose place was taken so many before that.
+    Refuse(i64, i64),
     /// Time passes.
     Wait(Duration),
     /// So much that all leases end.
@@ -168,22 +168,50 @@ fn owner_step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn pace(rates: &[&'static str]) -> impl Strategy<Value = Pace> {
+    let rate = select(rates.to_vec());
+    (rate, 1u32..3, 1u32..4).prop_map(|(rate, most, burst)| Pace::of(rate.parse().unwrap(), most, burst))
+}
+
+fn ask(rates: &'static [&'static str]) -> impl Strategy<Value = Ask> {
+    let paces = (option::weighted(0.4, pace(rates)), option::weighted(0.3, pace(rates)));
+    (any::<bool>(), paces, 0u32..30).prop_map(|(urgent, (requests, operations), cost)| Ask {
+        urgent,
+        requests,
+        operations,
+        cost,
+        clock: None,
+    })
+}
+
 fn budget_step() -> impl Strategy<Value = Step> {
-    let pace = || {
-        let rate = select(vec!["1/s", "7/s", "400/s", "180/m", "1000/h"]);
-        (rate, 1u32..3, 1u32..4).prop_map(|(rate, most, burst)| Pace::of(rate.parse().unwrap(), most, burst))
-    };
-    let ask =
-        (any::<bool>(), option::weighted(0.4, pace()), option::weighted(0.3, pace()), 0u32..30).prop_map(
-            |(urgent, requests, operations, cost)| Ask { urgent, requests, operations, cost, clock: None },
-        );
+    let ask = ask(&["1/s", "7/s", "400/s", "180/m", "1000/h"]);
     // mostly on; a server that is behind the last one goes back
     let when = prop_oneof![4 => 0i64..40_000, 1 => -2_000_000i64..2_000_000];
     prop_oneof![
         8 => (ask, when, any::<bool>()).prop_map(|(ask, when, probe)| Step::Spend(ask, when, probe)),
-        1 => (0i64..100_000).prop_map(Step::Refuse),
+        1 => (0i64..40_000, 0i64..100_000).prop_map(|(when, before)| Step::Refuse(when, before)),
         1 => (1u64..30).prop_map(Step::Pause),
     ]
+}
+
+/// Nothing but places taken and refused, one after the other.
+pub fn budget_steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
+    let on = prop_oneof![
+        5 => 0i64..4_000,
+        4 => 0i64..60_000,
+        2 => 500_000i64..1_500_000,
+        1 => -60_000i64..0,
+    ];
+    let step = prop_oneof![8 => ask(&["7/s", "50/s"]).prop_map(Some), 1 => Just(None)];
+    vec((on, step, 0i64..60_000), 1..most).prop_map(|steps| {
+        let mut at = 0;
+        let steps = steps.into_iter().map(|(on, ask, before)| {
+            at += on;
+            ask.map_or(Step::Refuse(at, before), |ask| Step::Spend(ask, at, false))
+        });
+        steps.collect()
+    })
 }
 
 fn key() -> impl Strategy<Value = ResourceKey> {
@@ -284,8 +312,8 @@ pub async fn answer<S: Store + Budget>(store: &S, step: &Step, now: Millis) -> S
             let ask = Ask { clock: (!probe).then_some(now), ..*ask };
             text(store.spend(ask, Some(Micros(now.0 * 1_000 + when))).await.unwrap())
         }
-        Step::Refuse(before) => {
-            let now = now.0 * 1_000;
+        Step::Refuse(when, before) => {
+            let now = now.0 * 1_000 + when;
             done(store.refuse(Micros(now - before), Some(Micros(now))).await)
         }
         Step::Wait(_) | Step::LeasesEnd | Step::ScriptsAreForgotten => String::new(),
