@@ -14,7 +14,7 @@ pub struct Micros(pub i64);
 const SECOND: i64 = 1_000_000;
 /// Places are paced so that this much more time than a window goes by before there is one too many in it: requests reach
 /// the target a little earlier or later than they were let go.
-const LEAST_SLACK: i64 = 60_000;
+const LEAST_SLACK: i64 = 75_000;
 /// A place that is taken late is caught up with by at least so much: timers are not exact.
 const LEAST_LATENESS: i64 = 10_000;
 /// How long after its turn somebody urgent still keeps the others waiting.
