@@ -85,7 +85,8 @@ impl Limiter {
         let ask = Ask {
             urgent: need.probe || is_urgent(),
             requests: self.limits.requests_pace(),
-            operations: self.limits.operations_pace(),
+            // what only reads does not wait for operations
+            operations: self.limits.operations_pace().filter(|_| need.operations > 0),
             cost: need.operations,
             clock: (!need.probe).then(|| self.clock()),
         };
