@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::Failure;
 use crate::broker::connection::BrokerOptions;
 use crate::broker::topology::{Names, TopologyOptions};
@@ -12,9 +14,9 @@ use crate::core::retry::Ladder;
 use crate::ops::clock::{system_time, ulid};
 use crate::ops::metrics::Requests;
 use crate::pipeline::settings::{Mode, ReferenceKind, Settings};
-use crate::store::redis::RedisOptions;
+use crate::store::redis::{RedisOptions, RedisStore};
 use crate::target::{
-    AccessKey, AuthOptions, ClientAuth, ClientCredentials, HttpTarget, TargetOptions, TlsOptions,
+    AccessKey, AuthOptions, ClientAuth, ClientCredentials, HttpTarget, Limiter, TargetOptions, TlsOptions,
 };
 
 fn pem(path: &str) -> Result<Vec<u8>, Failure> {
@@ -107,8 +109,29 @@ pub(super) fn target(config: &Config) -> Result<HttpTarget, Failure> {
         tls: TlsOptions { ca_pem: tls.ca.as_deref().map(pem).transpose()?, identity_pem: identity },
         profile: config.target.profile.clone(),
     };
-    HttpTarget::new(options, Arc::new(Requests), system_time)
+    HttpTarget::new(options, Arc::new(Requests::default()), system_time)
         .map_err(|error| (error.to_string(), Exit::Usage))
+}
+
+/// Where the target's requests get their places. Who waits when `stop` comes does not wait any longer.
+pub(super) fn limiter(config: &Config, store: Arc<RedisStore>, stop: CancellationToken) -> Limiter {
+    Limiter::new(store, config.limits, system_time, stop)
+}
+
+/// The target for a command that asks it something. Where the store is not reachable a command has nothing to compare
+/// with but the target itself (`check`), and asks it without a place in the budget.
+pub(super) async fn asked_target(config: &Config) -> Result<HttpTarget, Failure> {
+    let target = target(config)?;
+    Ok(match RedisStore::connect(redis_options(config)?).await {
+        Ok(store) => target.budgeted(limiter(config, Arc::new(store), CancellationToken::new())),
+        Err(_) => target,
+    })
+}
+
+/// The most operations of a bulk request: no more than their rate can carry.
+fn max_operations(config: &Config) -> usize {
+    let at_once = config.limits.most_at_once().and_then(|most| usize::try_from(most).ok());
+    at_once.map_or(config.max_operations, |most| most.min(config.max_operations))
 }
 
 pub(super) fn settings(config: &Config) -> Settings {
@@ -137,7 +160,7 @@ pub(super) fn settings(config: &Config) -> Settings {
             "single" => Mode::Single,
             _ => Mode::Auto,
         },
-        max_operations: config.max_operations,
+        max_operations: max_operations(config),
         max_bytes: config.max_bytes,
         linger: config.linger,
         catch_up: config.catch_up,

@@ -23,7 +23,7 @@ pub(super) type Totals = BTreeMap<Foresight, usize>;
 
 /// The rules of writing; what the target can do is asked, and assumed to be the usual if it does not say.
 pub(super) async fn rules(config: &Config, settings: &Settings) -> Result<Rules, Failure> {
-    let target = build::target(config)?;
+    let target = build::asked_target(config).await?;
     let capabilities = match tokio::time::timeout(DISCOVERY, target.discover()).await {
         Ok(answer) => answer.ok(),
         Err(_) => None,

@@ -23,6 +23,7 @@ async fn show_status(path: &Path, json: Json) -> Result<Exit, Failure> {
         &store,
         &inspector,
         &config.delays,
+        &config.limits,
         SystemClock.now(),
     );
     let status = status.await.map_err(failed)?;
@@ -36,8 +37,8 @@ pub async fn check(path: &Path, json: Json) -> Exit {
 
 async fn do_check(path: &Path, json: Json) -> Result<Exit, Failure> {
     let config = load(path)?;
-    let (broker, redis, target) =
-        (build::broker_options(&config)?, build::redis_options(&config)?, build::target(&config)?);
+    let (broker, redis) = (build::broker_options(&config)?, build::redis_options(&config)?);
+    let target = build::asked_target(&config).await?;
     let items = crate::ops::check::run(&config, &broker, redis, &target).await;
     for item in &items {
         println!("{}", if json.json { item.to_json() } else { item.to_text() });

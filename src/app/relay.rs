@@ -41,13 +41,15 @@ pub(super) struct Stages {
     pub(super) flush: Arc<Flush<RedisStore, HttpTarget, AmqpPublisher>>,
 }
 
-/// Builds the stages; nothing is connected that is not used.
+/// Builds the stages; nothing is connected that is not used. At `stop` nobody waits for the budget any more.
 pub(super) fn stages(
     config: &Config,
     broker: BrokerOptions,
     store: Arc<RedisStore>,
     target: HttpTarget,
+    stop: CancellationToken,
 ) -> Stages {
+    let target = target.budgeted(build::limiter(config, store.clone(), stop));
     let settings = Arc::new(build::settings(config));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let publisher = Arc::new(AmqpPublisher::new(broker));
@@ -77,8 +79,9 @@ impl Relay {
         broker: BrokerOptions,
         store: Arc<RedisStore>,
         target: HttpTarget,
+        stop: CancellationToken,
     ) -> Self {
-        let Stages { intake, flush } = stages(config, broker.clone(), store.clone(), target);
+        let Stages { intake, flush } = stages(config, broker.clone(), store.clone(), target, stop);
         let names = Names::new(&config.target.name);
         let (consuming_tx, consuming) = watch::channel(false);
         let queues = ConsumerOptions {

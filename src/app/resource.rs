@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::{Failure, ask, build, end, environment, failed, load, relay};
 use crate::cli::{Exit, Explain, Forget, Verify};
 use crate::config::Config;
@@ -48,7 +50,8 @@ async fn do_explain(path: &Path, options: Explain) -> Result<Exit, Failure> {
     let key = parsed(&options.resource)?;
     let config = load(path)?;
     let store = Arc::new(store(&config).await?);
-    let stages = relay::stages(&config, build::broker_options(&config)?, store, build::target(&config)?);
+    let (broker, target) = (build::broker_options(&config)?, build::target(&config)?);
+    let stages = relay::stages(&config, broker, store, target, CancellationToken::new());
     let explanation = stages.flush.explain(&key).await.map_err(failed)?;
     match options.json {
         true => println!("{}", serde_json::json!(explanation)),

@@ -42,7 +42,10 @@ async fn run_relay(path: &Path) -> Result<Exit, Failure> {
         },
     };
     match prepared {
-        Some(store) => Relay::new(&config, broker, store, target).serve(&config, tasks, &admin, stop).await,
+        Some(store) => {
+            let relay = Relay::new(&config, broker, store, target, stop.clone());
+            relay.serve(&config, tasks, &admin, stop).await
+        }
         None => Ok(Exit::Done),
     }
 }

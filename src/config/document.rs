@@ -36,6 +36,9 @@ fn sample(key: &Key) -> String {
         (_, Kind::Url(_)) => r#""https://login.example.com/oauth/token""#.into(),
         (_, Kind::Secret) => r#"{ env = "NAME" }"#.into(),
         (_, Kind::Texts) => "[]".into(),
+        (_, Kind::Int(least, _)) => least.to_string(),
+        ("limits.operations", _) => r#""200/s""#.into(),
+        (_, Kind::Rate) => r#""50/s""#.into(),
         (_, Kind::File) => r#""/path/to/file.pem""#.into(),
         _ => r#""…""#.into(),
     }
@@ -97,6 +100,7 @@ fn property(key: &Key) -> Value {
         Kind::Guard => guard(),
         Kind::Winners => json!({ "type": "object",
             "additionalProperties": { "enum": ["source-wins", "target-wins"] } }),
+        Kind::Rate => json!({ "type": "string", "pattern": "^(0|([1-9][0-9]{0,4}|100000)/[smh])$" }),
         Kind::Secret => json!({ "type": "object", "minProperties": 1, "maxProperties": 1,
             "additionalProperties": false,
             "properties": { "env": { "type": "string" }, "file": { "type": "string" } } }),

@@ -34,6 +34,8 @@ pub enum Kind {
     Profile,
     /// Attributes in a table, each with who is right about it.
     Winners,
+    /// A rate: "50/s", "180/m", "1000/h"; "0": none.
+    Rate,
 }
 
 /// One key.
@@ -225,6 +227,21 @@ pub const KEYS: &[Key] = &[
         "while the work queue holds a backlog, creates and updates may wait this long; deprovisioning never",
     ),
     key("flush.concurrency", Kind::Int(1, 64), "4", "requests in flight"),
+    optional(
+        "limits.requests",
+        Kind::Rate,
+        "requests to the target over all replicas: \"50/s\", \"180/m\", \"1000/h\"; absent: the profile's; \"0\", or none in either: any number, until the first 429, from then on the rate is learnt",
+    ),
+    optional(
+        "limits.burst",
+        Kind::Int(1, 100_000),
+        "so many requests at once after a rest; all but one of them come on top of limits.requests; absent: the profile's, else 1",
+    ),
+    optional(
+        "limits.operations",
+        Kind::Rate,
+        "operations over all replicas, each one of a bulk request counted; it makes bulk requests smaller; absent: the profile's; \"0\", or none in either: any number",
+    ),
     key(
         "retry.delays",
         Kind::Delays,

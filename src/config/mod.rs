@@ -18,6 +18,7 @@ use url::Url;
 
 use self::reader::Reader;
 use self::value::Sources;
+use crate::core::budget;
 use crate::core::conflict::Policy;
 use crate::core::guard::Limits;
 use crate::target::Profile;
@@ -188,6 +189,8 @@ pub struct Config {
     pub catch_up: Duration,
     /// `flush.concurrency`.
     pub concurrency: usize,
+    /// `[limits]`.
+    pub limits: budget::Limits,
     /// `retry.delays`.
     pub delays: Vec<Duration>,
     /// `retry.max_attempts`.

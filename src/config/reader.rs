@@ -11,6 +11,7 @@ use url::Url;
 use super::keys::{KEYS, find, is_section, similar};
 use super::value::{Parsed, Sources, parse, parse_text};
 use super::{OVERRIDE, Problem, TlsFiles};
+use crate::core::budget::Rate;
 use crate::core::guard::Limits;
 use crate::target::Profile;
 
@@ -125,6 +126,14 @@ impl Reader {
     pub(super) fn profile(&self) -> Option<Arc<Profile>> {
         match self.values.get("target.profile")? {
             Parsed::Profile(profile) => Some(profile.clone()),
+            _ => None,
+        }
+    }
+
+    /// None: nothing is said; none inside: no fixed rate.
+    pub(super) fn rate(&self, path: &str) -> Option<Option<Rate>> {
+        match self.values.get(path)? {
+            Parsed::Rate(rate) => Some(*rate),
             _ => None,
         }
     }

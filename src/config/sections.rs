@@ -1,11 +1,15 @@
 //! The sections of a configuration, built from values that are each right alone.
 
+use std::num::NonZeroU32;
+
 use url::Url;
 
 use super::reader::Reader;
 use super::value::{Parsed, winner};
 use super::{Amqp, Auth, Config, Redis, Target};
+use crate::core::budget::Limits;
 use crate::core::conflict::Policy;
+use crate::target::BulkCosts;
 
 impl Reader {
     /// None: something is missing, and a problem says what.
@@ -33,6 +37,7 @@ impl Reader {
             linger: self.span("flush.linger")?,
             catch_up: self.span("flush.catch_up")?,
             concurrency: self.number("flush.concurrency")?,
+            limits: self.limits()?,
             delays,
             max_attempts: self.number("retry.max_attempts")?,
             deprovision_user: self.text("deprovision.user")?,
@@ -53,6 +58,19 @@ impl Reader {
             listen: listen?,
             shutdown_timeout: self.span("shutdown.timeout")?,
         })
+    }
+
+    /// What is configured, else what the profile says.
+    fn limits(&self) -> Option<Limits> {
+        let profile = self.profile()?;
+        let rates = &profile.rates;
+        let of_profile = |rate: &Option<String>| rate.as_ref().and_then(|rate| rate.parse().ok());
+        let requests = self.rate("limits.requests").unwrap_or_else(|| of_profile(&rates.requests));
+        let burst = self.number("limits.burst").or(rates.burst.map(NonZeroU32::get)).unwrap_or(1);
+        let operations = self.rate("limits.operations").unwrap_or_else(|| of_profile(&rates.operations));
+        // where each operation of a bulk request counts as a request, the rate of requests holds for operations too
+        let counted = requests.filter(|_| rates.bulk_costs == BulkCosts::PerOperation);
+        Some(Limits { requests, burst, operations: operations.or(counted) })
     }
 
     fn amqp(&mut self) -> Option<Amqp> {

@@ -437,3 +437,14 @@ fn the_schema_has_every_key_with_its_default() {
     assert_eq!(schema["required"], serde_json::json!(["target"]));
     assert_eq!(schema["properties"]["target"]["required"], serde_json::json!(["name", "base_url"]));
 }
+
+#[test]
+fn rates_name_their_time_or_are_none() {
+    let limits = with("[limits]\nrequests = \"180/m\"\noperations = \"0\"\n").unwrap().limits;
+    assert_eq!(limits.requests.map(|rate| rate.to_string()).as_deref(), Some("180/m"));
+    assert_eq!((limits.burst, limits.operations), (1, None));
+    let form = "must be a rate such as \"50/s\", \"180/m\" or \"1000/h\"";
+    for wrong in ["\"50\"", "\"50/d\"", "\"0/s\"", "50"] {
+        refused(with(&format!("[limits]\nrequests = {wrong}\n")), "limits.requests", form);
+    }
+}

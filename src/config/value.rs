@@ -9,6 +9,7 @@ use toml::Value;
 use url::Url;
 
 use super::keys::Kind;
+use crate::core::budget::Rate;
 use crate::core::conflict::Winner;
 use crate::core::guard::Limits;
 use crate::core::path::Path;
@@ -46,6 +47,8 @@ pub enum Parsed {
     Profile(Arc<Profile>),
     /// Who is right about an attribute.
     Winners(BTreeMap<Path, Winner>),
+    /// A rate; none: no fixed one.
+    Rate(Option<Rate>),
 }
 
 /// Where secrets come from.
@@ -95,6 +98,9 @@ pub fn parse(kind: Kind, value: &Value, sources: &Sources<'_>) -> Result<Parsed,
             Err(error) => Err(error.to_string()),
         },
         (Kind::Profile, _) => Err("must be the name of a profile, or the path of a file".into()),
+        (Kind::Rate, Value::String(text)) => rate(text),
+        (Kind::Rate, Value::Integer(0)) => Ok(Parsed::Rate(None)),
+        (Kind::Rate, _) => Err(RATE_FORM.to_owned()),
         (Kind::Guard, Value::Boolean(false)) => Ok(Parsed::Guard(None)),
         (Kind::Guard, Value::Table(table)) => guard(table).map(|limits| Parsed::Guard(Some(limits))),
         (Kind::Winners, Value::Table(table)) => winners(table).map(Parsed::Winners),
@@ -268,6 +274,17 @@ fn winners(table: &toml::Table) -> Result<BTreeMap<Path, Winner>, String> {
         Ok((path, winner))
     };
     table.iter().map(one).collect()
+}
+
+/// How a rate is written.
+const RATE_FORM: &str = "must be a rate such as \"50/s\", \"180/m\" or \"1000/h\", or \"0\" for none";
+
+fn rate(text: &str) -> Result<Parsed, String> {
+    match (text, text.parse()) {
+        ("0", _) => Ok(Parsed::Rate(None)),
+        (_, Ok(rate)) => Ok(Parsed::Rate(Some(rate))),
+        (_, Err(_)) => Err(format!("is `{text}`, {RATE_FORM}")),
+    }
 }
 
 fn texts(items: &[Value]) -> Result<Parsed, String> {

@@ -80,7 +80,7 @@ pub enum Trouble {
     Refusing,
     /// A redirect that is not followed: the base URL is wrong.
     Redirect,
-    /// The claims had run out before the request could be sent.
+    /// The claims had run out before the request could be sent, or there was no place for it in the budget.
     Deadline,
 }
 
@@ -120,7 +120,7 @@ pub fn classify(situation: &Situation, outcome: &Outcome) -> Disposition {
         Outcome::Unknown(Unknown::Timeout | Unknown::Dropped) => own_or_targets(situation, Class::Exhausted),
         Outcome::NotSent(NotSent::Connect(_) | NotSent::Tls(_)) => Disposition::Trouble(Trouble::Down),
         Outcome::NotSent(NotSent::Token(_)) => Disposition::Trouble(Trouble::Credentials),
-        Outcome::NotSent(NotSent::Deadline) => Disposition::Trouble(Trouble::Deadline),
+        Outcome::NotSent(NotSent::Deadline | NotSent::Budget(_)) => Disposition::Trouble(Trouble::Deadline),
     }
 }
 
@@ -229,7 +229,9 @@ pub fn classify_whole(outcome: &Outcome) -> WholeDisposition {
         }
         Outcome::NotSent(NotSent::Connect(_) | NotSent::Tls(_)) => WholeDisposition::Trouble(Trouble::Down),
         Outcome::NotSent(NotSent::Token(_)) => WholeDisposition::Trouble(Trouble::Credentials),
-        Outcome::NotSent(NotSent::Deadline) => WholeDisposition::Trouble(Trouble::Deadline),
+        Outcome::NotSent(NotSent::Deadline | NotSent::Budget(_)) => {
+            WholeDisposition::Trouble(Trouble::Deadline)
+        }
     }
 }
 
@@ -334,6 +336,11 @@ mod tests {
                 Disposition::Trouble(Trouble::Down),
             ),
             (single(Patch), Outcome::NotSent(NotSent::Deadline), Disposition::Trouble(Trouble::Deadline)),
+            (
+                single(Patch),
+                Outcome::NotSent(NotSent::Budget("x".into())),
+                Disposition::Trouble(Trouble::Deadline),
+            ),
             (single(Patch), scim(501, ""), Disposition::NoPatch),
             (single(Patch), plain(405), Disposition::NoPatch),
             (single(Post), scim(501, ""), Disposition::Dead(Class::NotSupported)),

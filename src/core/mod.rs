@@ -1,6 +1,7 @@
 //! The pure core: no async, clock, randomness, I/O or logging.
 
 pub mod applied;
+pub mod budget;
 pub mod canonical;
 pub mod change;
 pub mod circuit;

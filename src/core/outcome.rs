@@ -52,6 +52,8 @@ pub enum NotSent {
     Token(String),
     /// The claim's deadline had passed before it could be sent (D5).
     Deadline,
+    /// No place in the budget could be had (D12).
+    Budget(String),
 }
 
 /// What came of one operation.
@@ -78,6 +80,7 @@ impl fmt::Display for Outcome {
                 f.write_str(why)
             }
             Outcome::NotSent(NotSent::Deadline) => f.write_str("the claim's deadline had passed"),
+            Outcome::NotSent(NotSent::Budget(why)) => write!(f, "no place in the budget: {why}"),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Metrics (contract s7): their descriptions and buckets. The names are written where they are counted.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use metrics::Unit;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -19,6 +22,10 @@ const COUNTERS: &[(&str, &str)] = &[
     ("scim_relay_operations_total", "operations by method and outcome"),
     ("scim_relay_operations_suppressed_total", "resources that were due and needed nothing"),
     ("scim_relay_requests_total", "requests to the target by kind and status"),
+    (
+        "scim_relay_limiter_wait_seconds_total",
+        "whole seconds that requests waited for the budget, all together",
+    ),
     ("scim_relay_retries_total", "letters put on the retry ladder, by class"),
     ("scim_relay_dead_letters_total", "dead letters written, by class"),
     (
@@ -68,6 +75,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
 fn begin_at_zero() {
     metrics::counter!("scim_relay_guard_trips_total").absolute(0);
     metrics::counter!("scim_relay_operations_suppressed_total").absolute(0);
+    metrics::counter!("scim_relay_limiter_wait_seconds_total").absolute(0);
     for format in ["cloudevents", "ignored", "undecodable"] {
         metrics::counter!("scim_relay_events_received_total", "format" => format).absolute(0);
     }
@@ -87,8 +95,10 @@ fn begin_at_zero() {
 }
 
 /// Counts requests to the target.
-#[derive(Clone, Copy, Debug)]
-pub struct Requests;
+#[derive(Debug, Default)]
+pub struct Requests {
+    waited_us: AtomicU64,
+}
 
 impl Observer for Requests {
     fn request(&self, seen: Seen) {
@@ -97,6 +107,13 @@ impl Observer for Requests {
         metrics::counter!("scim_relay_requests_total", "kind" => kind, "status" => status).increment(1);
         metrics::histogram!("scim_relay_request_duration_seconds", "kind" => kind)
             .record(seen.elapsed.as_secs_f64());
+    }
+
+    /// Counters are whole numbers: what is less than a second is kept until it is one.
+    fn waited(&self, wait: Duration) {
+        let wait = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+        let all = self.waited_us.fetch_add(wait, Ordering::Relaxed).saturating_add(wait);
+        metrics::counter!("scim_relay_limiter_wait_seconds_total").absolute(all / 1_000_000);
     }
 }
 

@@ -8,9 +8,10 @@ use serde::Serialize;
 use crate::broker::connection::BrokerError;
 use crate::broker::inspector::Inspector;
 use crate::broker::topology::Names;
+use crate::core::budget::{Learnt, Limits};
 use crate::core::disposition::Trouble;
 use crate::core::schedule::{Lane, Millis};
-use crate::pipeline::ports::{Store, StoreError};
+use crate::pipeline::ports::{Budget, Store, StoreError};
 use crate::pipeline::settings::ALIVE;
 
 /// Why a status could not be read.
@@ -54,15 +55,59 @@ pub struct Status {
     pub stopped: Vec<&'static str>,
     /// Replicas that are alive.
     pub replicas: u64,
+    /// What limits requests.
+    pub budget: BudgetStatus,
+}
+
+/// The budget that all replicas share.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BudgetStatus {
+    /// Where the rate of requests comes from: `configured`, `learnt` or `none`.
+    pub source: &'static str,
+    /// Requests in a time, such as `50/s`; none: any number.
+    pub requests: Option<String>,
+    /// Operations in a time; none: any number.
+    pub operations: Option<String>,
+}
+
+impl BudgetStatus {
+    fn new(limits: &Limits, learnt: Option<Learnt>) -> Self {
+        let (source, requests) = match (limits.requests, learnt) {
+            (Some(rate), _) => ("configured", Some(rate.to_string())),
+            (None, Some(learnt)) => ("learnt", Some(per_second(learnt.rate))),
+            (None, None) => ("none", None),
+        };
+        Self { source, requests, operations: limits.operations.map(|rate| rate.to_string()) }
+    }
+
+    fn to_text(&self) -> String {
+        let requests = self.requests.as_ref().map(|rate| {
+            let (count, unit) = rate.split_once('/').unwrap_or((rate, "s"));
+            format!("{count} requests/{unit} ({})", self.source)
+        });
+        let operations = self.operations.as_ref().map(|rate| {
+            let (count, unit) = rate.split_once('/').unwrap_or((rate, "s"));
+            format!("{count} operations/{unit} (configured)")
+        });
+        let all: Vec<String> = requests.into_iter().chain(operations).collect();
+        if all.is_empty() { "any rate".to_owned() } else { all.join(", ") }
+    }
+}
+
+/// With one digit after the point.
+fn per_second(thousandths: i64) -> String {
+    let tenths = (thousandths + 50) / 100;
+    format!("{}.{}/s", tenths / 10, tenths % 10)
 }
 
 impl Status {
     /// Reads it.
-    pub async fn read<S: Store>(
+    pub async fn read<S: Store + Budget>(
         target: &str,
         store: &S,
         inspector: &Inspector,
         delays: &[Duration],
+        limits: &Limits,
         now: Millis,
     ) -> Result<Self, StatusError> {
         let backlog = store.backlog().await?;
@@ -86,6 +131,7 @@ impl Status {
             paused_seconds: circuit.paused_until.map_or(0.0, |until| until.since(now).as_secs_f64()),
             stopped: circuit.stopped.iter().map(|lane| lane.name()).collect(),
             replicas,
+            budget: BudgetStatus::new(limits, store.learnt().await?),
             target: target.to_owned(),
             pending: Lane::ALL.into_iter().map(|lane| (lane.name(), count(lane))).collect(),
             oldest_seconds: Lane::ALL.into_iter().map(|lane| (lane.name(), age(lane))).collect(),
@@ -118,6 +164,7 @@ impl Status {
             ));
         }
         text.push_str(&format!("{:<13}{:>10}\n", "replicas", self.replicas));
+        text.push_str(&format!("{:<13}{}\n", "budget", self.budget.to_text()));
         text.trim_end().to_owned()
     }
 

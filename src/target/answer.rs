@@ -133,6 +133,7 @@ mod tests {
             status,
             headers: headers.iter().map(header).collect(),
             body: Payload::Whole(body.as_bytes().to_vec()),
+            place: None,
         }
     }
 

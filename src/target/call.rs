@@ -1,4 +1,5 @@
-//! One request with all that belongs to it: the token, a second try after a 401, redirects that stay on the same host.
+//! One request with all that belongs to it: the token, a place in the budget for each attempt, a second try after a 401,
+//! redirects that stay on the same host.
 
 use bytes::Bytes;
 use reqwest::Method;
@@ -9,11 +10,13 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::client::HttpTarget;
-use super::exchange::{Attempt, MAX_RESPONSE_BYTES, Received};
+use super::exchange::{Attempt, MAX_RESPONSE_BYTES, Received, now};
 use super::failure::Failed;
+use super::limiter::Need;
 use super::observer::RequestKind;
 use super::options::BuildError;
 use super::profile::Profile;
+use crate::core::budget::Micros;
 use crate::core::outcome::NotSent;
 use crate::core::resource::ETag;
 
@@ -51,6 +54,8 @@ pub(super) struct Call<'a> {
     pub url: Url,
     pub if_match: Option<&'a ETag>,
     pub body: Option<Bytes>,
+    /// How many operations it carries.
+    pub operations: u32,
     /// How long the claims hold; none for what only reads.
     pub deadline: Option<Instant>,
 }
@@ -58,7 +63,7 @@ pub(super) struct Call<'a> {
 impl Call<'_> {
     /// A GET.
     pub(super) fn get(kind: RequestKind, url: Url) -> Self {
-        Self { kind, method: Method::GET, url, if_match: None, body: None, deadline: None }
+        Self { kind, method: Method::GET, url, if_match: None, body: None, operations: 0, deadline: None }
     }
 
     fn headers(&self, types: &MediaTypes) -> Result<HeaderMap, NotSent> {
@@ -82,7 +87,7 @@ struct Progress {
 }
 
 impl HttpTarget {
-    /// Sends a request; the deadline is looked at before every attempt.
+    /// Sends a request. Before every attempt it waits for a place in the budget, and then looks at the deadline.
     pub(super) async fn call(&self, mut call: Call<'_>) -> Result<Received, Failed> {
         let mut headers = call.headers(&self.media_types).map_err(Failed::NotSent)?;
         let mut token = self.auth.token(&self.http).await.map_err(Failed::NotSent)?;
@@ -91,13 +96,18 @@ impl HttpTarget {
             if let Some(token) = &token {
                 headers.insert(AUTHORIZATION, token.header.clone());
             }
-            let received = match self.http.attempt(self.attempt(&call, &headers)).await {
+            let place = self.place(&call).await.map_err(Failed::NotSent)?;
+            let mut received = match self.http.attempt(self.attempt(&call, &headers)).await {
                 Err(Failed::Refused) if progress.refusals < MAX_REFUSALS => {
                     progress.refusals += 1;
                     continue;
                 }
                 result => result?,
             };
+            received.place = place;
+            if received.status == 429 {
+                self.too_many(place).await;
+            }
             if let (401, Some(refused), false) = (received.status, &token, progress.renewed) {
                 match self.auth.replace(&self.http, refused).await.map_err(Failed::NotSent)? {
                     Some(fresh) => token = Some(fresh),
@@ -110,6 +120,24 @@ impl HttpTarget {
             } else {
                 return Ok(received);
             }
+        }
+    }
+
+    /// Waits for a place in the budget.
+    async fn place(&self, call: &Call<'_>) -> Result<Option<Micros>, NotSent> {
+        let Some(limiter) = &self.limiter else { return Ok(None) };
+        let probe = call.kind == RequestKind::Discovery;
+        let start = now();
+        let need = Need { operations: call.operations, deadline: call.deadline, probe };
+        let place = limiter.place(need).await;
+        self.http.waited(now().duration_since(start));
+        place
+    }
+
+    /// The target has said 429 to the request that had this place.
+    pub(super) async fn too_many(&self, place: Option<Micros>) {
+        if let Some(limiter) = &self.limiter {
+            limiter.refused(place).await;
         }
     }
 
@@ -172,7 +200,7 @@ mod tests {
             (200, "/v2/Users", None),
         ] {
             let headers = HeaderMap::from_iter([(LOCATION, HeaderValue::from_static(location))]);
-            let received = Received { status, headers, body: Payload::Whole(Vec::new()) };
+            let received = Received { status, headers, body: Payload::Whole(Vec::new()), place: None };
             assert_eq!(redirect(&from, &received).as_ref().map(Url::as_str), to, "{status} {location}");
         }
     }

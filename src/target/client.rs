@@ -15,6 +15,7 @@ use super::auth::Auth;
 use super::call::{Call, MediaTypes};
 use super::exchange::{Http, Payload, Received};
 use super::find::MAX_TERMS;
+use super::limiter::Limiter;
 use super::observer::{Observer, RequestKind};
 use super::options::{BuildError, TargetOptions};
 use super::profile::Profile;
@@ -42,6 +43,8 @@ pub struct HttpTarget {
     pub(super) media_types: MediaTypes,
     pub(super) profile: Arc<Profile>,
     pub(super) dialect: Dialect,
+    /// Where places in the budget come from; none: nothing is shared with anybody.
+    pub(super) limiter: Option<Limiter>,
     base_url: Url,
 }
 
@@ -72,8 +75,15 @@ impl HttpTarget {
             media_types: MediaTypes::new(&options.profile)?,
             dialect: options.profile.dialect(),
             profile: options.profile,
+            limiter: None,
             base_url: options.base_url,
         })
+    }
+
+    /// From now on every request first gets a place in a budget; those to the token endpoint need none.
+    #[must_use]
+    pub fn budgeted(self, limiter: Limiter) -> Self {
+        Self { limiter: Some(limiter), ..self }
     }
 
     /// A URL below the base URL. `path` begins with a slash and is percent-encoded already.
@@ -92,10 +102,17 @@ impl HttpTarget {
             url: self.url(&self.profile.bulk.path, None),
             if_match: None,
             body: Some(Bytes::from(bulk::encode(operations, &self.dialect))),
+            operations: u32::try_from(operations.len()).unwrap_or(u32::MAX),
             deadline: Some(deadline),
         };
         match self.call(call).await {
-            Ok(received) => self.bulk_reply(operations, &received),
+            Ok(received) => {
+                let reply = self.bulk_reply(operations, &received);
+                if matches!(&reply, Reply::Each(outcomes) if outcomes.iter().any(is_too_many)) {
+                    self.too_many(received.place).await;
+                }
+                reply
+            }
             Err(failed) => Reply::Whole(failed.into()),
         }
     }
@@ -145,6 +162,7 @@ impl HttpTarget {
             url: self.url(&bulk::path(operation, &self.dialect), None),
             if_match: operation.version(),
             body: operation.body().map(|body| Bytes::from(body.to_string())),
+            operations: 1,
             deadline: Some(deadline),
         };
         match self.call(call).await {
@@ -230,9 +248,13 @@ impl From<Advertised> for Capabilities {
 /// Whether what happened to one single request would happen to the next one too.
 fn is_for_all(outcome: &Outcome) -> bool {
     match outcome {
-        Outcome::NotSent(NotSent::Connect(_) | NotSent::Tls(_) | NotSent::Token(_) | NotSent::Deadline) => {
-            true
-        }
+        Outcome::NotSent(
+            NotSent::Connect(_)
+            | NotSent::Tls(_)
+            | NotSent::Token(_)
+            | NotSent::Deadline
+            | NotSent::Budget(_),
+        ) => true,
         Outcome::Answered(answer) => match answer.status {
             401 | 429 => true,
             503 => answer.retry_after.is_some(),
@@ -240,6 +262,10 @@ fn is_for_all(outcome: &Outcome) -> bool {
         },
         Outcome::Unknown(_) => false,
     }
+}
+
+fn is_too_many(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Answered(answer) if answer.status == 429)
 }
 
 fn is_http(url: &Url) -> bool {

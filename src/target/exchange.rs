@@ -17,6 +17,7 @@ use url::{Host, Url};
 use super::failure::{self, Failed};
 use super::observer::{Observer, RequestKind, Seen};
 use super::options::{BuildError, TargetOptions};
+use crate::core::budget::Micros;
 use crate::core::outcome::{NotSent, Unknown};
 use secrecy::ExposeSecret;
 
@@ -65,6 +66,8 @@ pub(super) struct Received {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Payload,
+    /// The place in the budget that the request had.
+    pub place: Option<Micros>,
 }
 
 /// An answer's body.
@@ -122,6 +125,11 @@ impl Http {
         (self.now)()
     }
 
+    /// A request has waited for its place in the budget.
+    pub(super) fn waited(&self, wait: Duration) {
+        self.observer.waited(wait);
+    }
+
     /// Sends a request once. What has a status is an answer, even if its body broke off.
     pub(super) async fn attempt(&self, attempt: Attempt<'_>) -> Result<Received, Failed> {
         if attempt.deadline.is_some_and(is_past) {
@@ -160,7 +168,7 @@ impl Http {
             Ok(body) => body,
             Err(_elapsed) => Payload::Cut(Unknown::Timeout),
         };
-        Ok(Received { status, headers, body })
+        Ok(Received { status, headers, body, place: None })
     }
 }
 

@@ -49,6 +49,11 @@ pub struct Seen {
 pub trait Observer: Send + Sync + 'static {
     /// A request has ended. Must be quick.
     fn request(&self, seen: Seen);
+
+    /// A request has waited for its place in the budget, however short. Must be quick.
+    fn waited(&self, wait: Duration) {
+        let _ = wait;
+    }
 }
 
 impl<F: Fn(Seen) + Send + Sync + 'static> Observer for F {

@@ -308,7 +308,12 @@ mod tests {
     use super::*;
 
     fn received(status: u16, body: &str) -> Received {
-        Received { status, headers: HeaderMap::new(), body: Payload::Whole(body.as_bytes().to_vec()) }
+        Received {
+            status,
+            headers: HeaderMap::new(),
+            body: Payload::Whole(body.as_bytes().to_vec()),
+            place: None,
+        }
     }
 
     #[test]

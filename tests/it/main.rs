@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can not go on fails")]
 #![allow(clippy::disallowed_methods, reason = "tests are the outside: they own clocks, processes and tasks")]
 
+mod budget;
 mod conflict;
 mod contract_cli;
 mod contract_events;
@@ -32,6 +33,7 @@ mod store;
 mod strangers;
 mod support;
 mod target;
+mod target_budget;
 mod target_tls;
 mod tidy;
 mod tutorials;

@@ -1,11 +1,12 @@
 //! What is said about the target: its profile, an access key.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
 use super::{overridden, refused, with};
-use crate::config::Auth;
+use crate::config::{Auth, Config};
 
 #[test]
 fn an_access_key_needs_its_parts() {
@@ -40,4 +41,18 @@ fn a_profile_is_a_shipped_one_or_a_file() {
     refused(profile("/etc/none.toml"), "target.profile", "`/etc/none.toml` can't be read: no such file");
     refused(profile("/etc/bad.toml"), "target.profile", "line 1, verified: invalid type");
     refused(profile("/etc/bad.toml"), "target.profile", "line 3, users.paht: unknown field");
+}
+
+#[test]
+fn rates_are_the_profile_s_unless_something_is_said() {
+    let rates = |more: &str| {
+        let text = format!(
+            "[target]\nname = \"t\"\nbase_url = \"http://127.0.0.1/\"\nprofile = \"nice-cxone\"\n{more}"
+        );
+        let limits = Config::parse(&text, &BTreeMap::new(), &|_| Ok(String::new())).unwrap().limits;
+        (limits.requests.map(|rate| rate.to_string()), limits.burst)
+    };
+    assert_eq!(rates(""), (Some("2/s".to_owned()), 1));
+    assert_eq!(rates("[limits]\nrequests = \"50/s\"\nburst = 5\n"), (Some("50/s".to_owned()), 5));
+    assert_eq!(rates("[limits]\nrequests = \"0\"\n"), (None, 1));
 }

@@ -54,6 +54,10 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     async fn probe(&self, known: bool) -> Result<Option<Duration>, StoreError> {
         let capabilities = match self.target.discover().await {
             Ok(capabilities) => capabilities,
+            Err(Failure::Broken(Outcome::NotSent(NotSent::Budget(why)))) => {
+                tracing::warn!("the target could not be asked: {why}");
+                return Ok(Some(FRESH));
+            }
             Err(failure) => return Ok(Some(self.pause_for_failure(&failure).min(NAP))),
         };
         if !known {
@@ -161,6 +165,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             Failure::Answered(answer) if answer.status == 401 => (None, Some(Trouble::Credentials)),
             Failure::Answered(answer) if answer.status < 500 => (None, Some(Trouble::Refusing)),
             Failure::Broken(Outcome::NotSent(NotSent::Token(_))) => (None, Some(Trouble::Credentials)),
+            // nothing was asked: that says nothing about the target
+            Failure::Broken(Outcome::NotSent(NotSent::Budget(_))) => return Duration::ZERO,
             Failure::Answered(_) | Failure::Broken(_) => (None, Some(Trouble::Down)),
         };
         self.pause_for(wait, trouble, &failure.to_string())

@@ -213,7 +213,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         for key in &keys {
             items.remove(key);
         }
-        self.postpone(&keys, Lane::Update, wait.max(Duration::from_millis(10))).await;
+        self.postpone(&keys, Lane::Update, wait.max(Duration::from_millis(20))).await;
     }
 
     /// Looks references up at the target, several to a filter. What is not there is remembered for a moment.

@@ -1,21 +1,28 @@
 //! Sending a batch: as bulk requests filled by operations and bytes, or one request per operation; and what a bulk
 //! request that failed as a whole leads to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::Flush;
+use tokio::time::Instant;
+
 use super::batch::Claimed;
+use super::{Flush, now};
 use crate::core::disposition::{Trouble, WholeDisposition, classify_whole};
 use crate::core::operation::Operation;
 use crate::core::outcome::{NotSent, Outcome, Reply, Unknown};
 use crate::core::resource::{ResourceKey, TargetId};
-use crate::pipeline::ports::{Publisher, Store, StoreError, Target, Transport};
+use crate::core::schedule::Lane;
+use crate::pipeline::ports::{Load, Publisher, Store, StoreError, Target, Transport};
+use crate::pipeline::schedule::lane;
 use crate::pipeline::settings::Mode;
 use crate::scim::bulk;
 
 /// The send must begin this long before the lease ends.
 const MARGIN: Duration = Duration::from_secs(3);
+
+/// How often a batch that is under way looks whether somebody in it is to be deprovisioned.
+const LOOK: Duration = Duration::from_millis(500);
 
 impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     /// Sends what was claimed, request by request, and settles each.
@@ -30,6 +37,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             Transport::Single => claimed.into_iter().map(|claim| vec![claim]).collect(),
         };
         requests.reverse();
+        let mut looked = now();
         while let Some(request) = requests.pop() {
             match self.transport() {
                 Transport::Bulk => self.send_bulk(request, &mut ids, &mut requests).await?,
@@ -39,8 +47,35 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                     }
                 }
             }
+            if now() - looked > LOOK && !requests.is_empty() {
+                requests = self.without_leavers(requests).await?;
+                looked = now();
+            }
         }
         Ok(())
+    }
+
+    /// Requests may wait long for their places in the budget. What is to be deprovisioned by now does not wait for its turn
+    /// among them: it is put back, and planned anew in its own lane.
+    async fn without_leavers(
+        &self,
+        mut requests: Vec<Vec<Claimed>>,
+    ) -> Result<Vec<Vec<Claimed>>, StoreError> {
+        let all = requests.iter().flatten();
+        let patient = all.filter(|claim| lane(&claim.item.key, &claim.item.record) != Lane::Deprovision);
+        let loads: Vec<Load> =
+            patient.map(|claim| Load { key: claim.item.key.clone(), members: Vec::new() }).collect();
+        let leavers: BTreeSet<ResourceKey> = (self.store.load(&loads).await?.into_iter())
+            .filter(|loaded| lane(&loaded.key, &loaded.record) == Lane::Deprovision)
+            .map(|loaded| loaded.key)
+            .collect();
+        let mut leaving = Vec::new();
+        for request in &mut requests {
+            leaving.extend(request.extract_if(.., |claim| leavers.contains(&claim.item.key)));
+        }
+        requests.retain(|request| !request.is_empty());
+        self.unsend(leaving, Duration::ZERO).await?;
+        Ok(requests)
     }
 
     /// Cuts a batch into requests that keep the limits. A reference by `bulkId` stays with what it names, or waits.
@@ -128,11 +163,30 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         self.settle(vec![claim], vec![outcome], sent_at, false, ids).await
     }
 
-    /// Sends while the claims hold: the request is given up when their lease can't be renewed.
+    /// Sends while the claims hold. What waited for its place in the budget until their deadline goes on waiting if they were
+    /// renewed meanwhile.
     async fn send_leased(&self, operations: &[Operation], transport: Transport) -> Reply {
         let keys: Vec<ResourceKey> = operations.iter().map(|operation| operation.key.clone()).collect();
-        let leased = || self.leased_until(&keys);
-        let sending = self.target.send(operations, transport, leased() - MARGIN);
+        loop {
+            let until = self.leased_until(&keys);
+            let reply = self.send_until(operations, transport, &keys, until).await;
+            let lapsed = now() >= until || self.leased_until(&keys) <= until;
+            if !ran_out(&reply) || lapsed || self.is_paused() {
+                return reply;
+            }
+        }
+    }
+
+    /// Sends by the deadline; the request is given up when its lease can't be renewed.
+    async fn send_until(
+        &self,
+        operations: &[Operation],
+        transport: Transport,
+        keys: &[ResourceKey],
+        until: Instant,
+    ) -> Reply {
+        let leased = || self.leased_until(keys);
+        let sending = self.target.send(operations, transport, until - MARGIN);
         tokio::pin!(sending);
         loop {
             let until = leased();
@@ -258,5 +312,14 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             self.send_single(claim, ids).await?;
         }
         Ok(())
+    }
+}
+
+/// True if nothing was sent because the deadline passed.
+fn ran_out(reply: &Reply) -> bool {
+    let late = |outcome: &Outcome| *outcome == Outcome::NotSent(NotSent::Deadline);
+    match reply {
+        Reply::Each(outcomes) => !outcomes.is_empty() && outcomes.iter().all(late),
+        Reply::Whole(outcome) => late(outcome),
     }
 }

@@ -10,7 +10,7 @@ use super::Flush;
 use super::in_flight::Batch;
 use crate::core::resource::ResourceKey;
 use crate::core::schedule::Lane;
-use crate::pipeline::ports::{Publisher, Store, StoreError, Target};
+use crate::pipeline::ports::{Publisher, Store, StoreError, Target, urgently};
 use crate::pipeline::settings::LEASE;
 
 /// What the resources of a batch are taken from.
@@ -64,7 +64,10 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         }
         let flush = self.clone();
         batches.spawn(async move {
-            flush.work(keys, draw, more).await;
+            match patient {
+                true => flush.work(keys, draw, more).await,
+                false => urgently(flush.work(keys, draw, more)).await,
+            }
             flush.release_batch(batch).await;
             if patient {
                 flush.learnt().company.ended(flush.clock.now());

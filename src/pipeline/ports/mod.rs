@@ -1,6 +1,7 @@
 //! What the pipeline needs from the world: a store, a target, a broker. Two real implementations of each.
 
 mod broker;
+mod budget;
 mod guard;
 mod shelf;
 mod store;
@@ -12,6 +13,7 @@ use std::fmt;
 use crate::core::schedule::Millis;
 
 pub use broker::*;
+pub use budget::*;
 pub use guard::*;
 pub use shelf::*;
 pub use store::*;

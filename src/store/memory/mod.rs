@@ -1,5 +1,6 @@
 //! The store's contract in memory: for tests, the simulation and `demo`. Nothing outlives the process.
 
+mod budget;
 mod guard;
 mod letters;
 mod switch;
@@ -8,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::core::budget::Books;
 use crate::core::guard::Places;
 use crate::core::record::{MemberEntry, Record};
 use crate::core::resource::{ResourceKey, ResourceType, TargetId};
@@ -38,6 +40,7 @@ struct State {
     leases: BTreeMap<(u8, String), Millis>,
     notes: BTreeMap<String, String>,
     switch: switch::SwitchState,
+    budget: Books,
     places: BTreeMap<ResourceType, Places>,
     active: BTreeMap<ResourceType, BTreeSet<ResourceKey>>,
     shelves: letters::Shelves,

@@ -16,6 +16,13 @@ pub(super) struct SwitchState {
     beats: BTreeMap<String, Millis>,
 }
 
+impl SwitchState {
+    /// Until when nobody sends.
+    pub(super) fn paused_until(&self) -> Option<Millis> {
+        self.circuit.paused_until
+    }
+}
+
 impl Switch for MemoryStore {
     async fn circuit(&self) -> Result<Circuit, StoreError> {
         Ok(self.state().switch.circuit.clone())

@@ -105,6 +105,11 @@ impl Keys {
         self.in_bucket(0, "circuit")
     }
 
+    /// The budget of requests.
+    pub(super) fn budget(&self) -> String {
+        self.in_bucket(0, "budget")
+    }
+
     /// Who may probe.
     pub(super) fn probe(&self) -> String {
         self.in_bucket(0, "probe")

@@ -1,5 +1,6 @@
 //! The store in Redis. A record is an opaque JSON text with a version; every change is load, pure function, swap.
 
+mod budget;
 mod connection;
 mod guard;
 mod info;

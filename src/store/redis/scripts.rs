@@ -51,6 +51,8 @@ pub(super) struct Scripts {
     pub(super) probe: Script,
     pub(super) admit: Script,
     pub(super) forget: Script,
+    pub(super) spend: Script,
+    pub(super) refuse: Script,
 }
 
 impl Scripts {
@@ -67,6 +69,8 @@ impl Scripts {
             probe: Script::new(include_str!("scripts/probe.lua")),
             admit: Script::new(include_str!("scripts/admit.lua")),
             forget: Script::new(include_str!("scripts/forget.lua")),
+            spend: Script::new(include_str!("scripts/spend.lua")),
+            refuse: Script::new(include_str!("scripts/refuse.lua")),
         }
     }
 }
@@ -84,7 +88,7 @@ impl Tokens {
         Self { name, next: AtomicU64::new(0) }
     }
 
-    fn next(&self) -> String {
+    pub(super) fn next(&self) -> String {
         format!("{}-{:x}", self.name, self.next.fetch_add(1, Ordering::Relaxed))
     }
 }

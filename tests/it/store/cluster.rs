@@ -3,6 +3,7 @@
 use scim_relay::pipeline::ports::{Store, Swapped, Version};
 use scim_relay::store::redis::RedisStore;
 
+use super::steps::steps;
 use super::{Place, options, record_due, runtime, swap};
 use crate::support::redis_servers::RedisServers;
 use crate::support::relay::eventually;
@@ -48,7 +49,7 @@ fn a_cluster_answers_as_memory_does() {
     let runtime = runtime();
     let servers = runtime.block_on(cluster());
     let place = Place { options: options(servers.urls(), true), servers: servers.urls(), resending: false };
-    place.equals_memory(&runtime, 24);
+    place.equals_memory(&runtime, 24, steps(40));
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use scim_relay::store::redis::{RedisOptions, RedisStore};
 use crate::support::redis_servers::connect;
 use crate::support::relay::{eventually, redis_url, unique};
 use crate::support::resending_line::ResendingLine;
-use steps::{START, Step, answer, portrait, revision, steps};
+use steps::{START, Step, answer, budget_steps, portrait, revision, steps};
 
 /// Longer than any lease.
 const LATER: Duration = Duration::from_secs(30 * 3600);
@@ -119,14 +119,19 @@ impl Place {
     }
 
     /// Draws so many sequences of steps and plays them.
-    fn equals_memory(&self, runtime: &tokio::runtime::Runtime, cases: u32) {
+    fn equals_memory(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        cases: u32,
+        steps: impl Strategy<Value = Vec<Step>>,
+    ) {
         let config = ProptestConfig {
             cases,
             failure_persistence: None,
             max_shrink_iters: 2_000,
             ..ProptestConfig::default()
         };
-        let played = TestRunner::new(config).run(&steps(40), |steps| runtime.block_on(self.play(&steps)));
+        let played = TestRunner::new(config).run(&steps, |steps| runtime.block_on(self.play(&steps)));
         if let Err(error) = played {
             panic!("{error}");
         }
@@ -141,7 +146,14 @@ fn runtime() -> tokio::runtime::Runtime {
 fn redis_answers_as_memory_does() {
     let place =
         Place { options: options(vec![redis_url()], false), servers: vec![redis_url()], resending: false };
-    place.equals_memory(&runtime(), 128);
+    place.equals_memory(&runtime(), 128, steps(40));
+}
+
+#[test]
+fn the_budget_in_redis_is_the_one_in_memory() {
+    let place =
+        Place { options: options(vec![redis_url()], false), servers: vec![redis_url()], resending: false };
+    place.equals_memory(&runtime(), 192, budget_steps(80));
 }
 
 /// A line to the common server, and the options of a store that uses it.
@@ -158,7 +170,7 @@ fn a_script_executed_twice_answers_and_ends_as_once() {
     let runtime = runtime();
     let (line, options) = runtime.block_on(resending_line());
     let place = Place { options, servers: vec![redis_url()], resending: true };
-    place.equals_memory(&runtime, 64);
+    place.equals_memory(&runtime, 64, steps(40));
     assert!(line.resent() > 100, "only {} calls were executed twice", line.resent());
 }
 

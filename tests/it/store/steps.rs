@@ -7,12 +7,13 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
+use scim_relay::core::budget::{Ask, Micros, Pace};
 use scim_relay::core::mark::{Mark, Stage};
 use scim_relay::core::record::{MemberEntry, Record};
 use scim_relay::core::resource::{ResourceKey, ResourceType, TargetId};
 use scim_relay::core::revision::{EventHash, Place, Revision, Sequence};
 use scim_relay::core::schedule::{Due, Lane, Millis};
-use scim_relay::pipeline::ports::{Load, Reschedule, Store, StoreError, Swap, Version};
+use scim_relay::pipeline::ports::{Budget, Load, Reschedule, Store, StoreError, Swap, Version};
 
 /// Resources; the first and the last lie in one bucket, and one has a name that could break a key.
 pub const KEYS: [&str; 5] = ["User/e-1", "User/é {x}", "Group/a b/c", "Group/g-1", "Group/g-28"];
@@ -83,6 +84,12 @@ pub enum Step {
     Recall(String),
     Backlog,
     Ping,
+    /// The target is paused for so many milliseconds.
+    Pause(u64),
+    /// Asks for a place so many microseconds after now, or before; in a pause too.
+    Spend(Ask, i64, bool),
+    /// 429 so many microseconds after now, to the request whose place was taken so many before that.
+    Refuse(i64, i64),
     /// Time passes.
     Wait(Duration),
     /// So much that all leases end.
@@ -112,6 +119,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => lease_step(),
         3 => dependents_step(),
         2 => owner_step(),
+        6 => budget_step(),
         1 => (note(), ".{0,8}").prop_map(|(name, note)| Step::Remember(name, note)),
         1 => note().prop_map(Step::Recall),
         2 => (0u64..20).prop_map(|ms| Step::Wait(Duration::from_millis(ms))),
@@ -158,6 +166,52 @@ fn owner_step() -> impl Strategy<Value = Step> {
         parts().prop_map(|(kind, id, key)| Step::Own(kind, id, key)),
         parts().prop_map(|(kind, id, key)| Step::Disown(kind, id, key)),
     ]
+}
+
+fn pace(rates: &[&'static str]) -> impl Strategy<Value = Pace> {
+    let rate = select(rates.to_vec());
+    (rate, 1u32..3, 1u32..4).prop_map(|(rate, most, burst)| Pace::of(rate.parse().unwrap(), most, burst))
+}
+
+fn ask(rates: &'static [&'static str]) -> impl Strategy<Value = Ask> {
+    let paces = (option::weighted(0.4, pace(rates)), option::weighted(0.3, pace(rates)));
+    (any::<bool>(), paces, 0u32..30).prop_map(|(urgent, (requests, operations), cost)| Ask {
+        urgent,
+        requests,
+        operations,
+        cost,
+        clock: None,
+    })
+}
+
+fn budget_step() -> impl Strategy<Value = Step> {
+    let ask = ask(&["1/s", "7/s", "400/s", "180/m", "1000/h"]);
+    // mostly on; a server that is behind the last one goes back
+    let when = prop_oneof![4 => 0i64..40_000, 1 => -2_000_000i64..2_000_000];
+    prop_oneof![
+        8 => (ask, when, any::<bool>()).prop_map(|(ask, when, probe)| Step::Spend(ask, when, probe)),
+        1 => (0i64..40_000, 0i64..100_000).prop_map(|(when, before)| Step::Refuse(when, before)),
+        1 => (1u64..30).prop_map(Step::Pause),
+    ]
+}
+
+/// Nothing but places taken and refused, one after the other.
+pub fn budget_steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
+    let on = prop_oneof![
+        5 => 0i64..4_000,
+        4 => 0i64..60_000,
+        2 => 500_000i64..1_500_000,
+        1 => -60_000i64..0,
+    ];
+    let step = prop_oneof![8 => ask(&["7/s", "50/s"]).prop_map(Some), 1 => Just(None)];
+    vec((on, step, 0i64..60_000), 1..most).prop_map(|steps| {
+        let mut at = 0;
+        let steps = steps.into_iter().map(|(on, ask, before)| {
+            at += on;
+            ask.map_or(Step::Refuse(at, before), |ask| Step::Spend(ask, at, false))
+        });
+        steps.collect()
+    })
 }
 
 fn key() -> impl Strategy<Value = ResourceKey> {
@@ -230,7 +284,7 @@ fn entry() -> impl Strategy<Value = MemberEntry> {
 }
 
 /// Does a step, and says what the store answered; what a store may choose freely is left out.
-pub async fn answer<S: Store>(store: &S, step: &Step, now: Millis) -> String {
+pub async fn answer<S: Store + Budget>(store: &S, step: &Step, now: Millis) -> String {
     match step {
         Step::Load(what) => text(store.load(&loads(what)).await.unwrap()),
         Step::Swap(drafts) => text(store.swap(&with_versions(store, drafts).await).await.unwrap()),
@@ -253,6 +307,15 @@ pub async fn answer<S: Store>(store: &S, step: &Step, now: Millis) -> String {
         Step::Recall(name) => text(store.recall(name).await.unwrap()),
         Step::Backlog => text(store.backlog().await.unwrap()),
         Step::Ping => done(store.ping().await),
+        Step::Pause(ms) => done(store.trip(now, now.plus(Duration::from_millis(*ms)), None).await),
+        Step::Spend(ask, when, probe) => {
+            let ask = Ask { clock: (!probe).then_some(now), ..*ask };
+            text(store.spend(ask, Some(Micros(now.0 * 1_000 + when))).await.unwrap())
+        }
+        Step::Refuse(when, before) => {
+            let now = now.0 * 1_000 + when;
+            done(store.refuse(Micros(now - before), Some(Micros(now))).await)
+        }
         Step::Wait(_) | Step::LeasesEnd | Step::ScriptsAreForgotten => String::new(),
     }
 }
@@ -319,8 +382,8 @@ async fn take<S: Store>(store: &S, lanes: &[Lane], now: Millis, hold: Duration, 
 }
 
 /// Everything that can be seen of a store. Empties its schedule.
-pub async fn portrait<S: Store>(store: &S) -> Vec<String> {
-    let mut seen = vec![text(store.backlog().await.unwrap())];
+pub async fn portrait<S: Store + Budget>(store: &S) -> Vec<String> {
+    let mut seen = vec![text(store.backlog().await.unwrap()), text(store.learnt().await.unwrap())];
     let members: Vec<String> = MEMBERS.map(str::to_owned).to_vec();
     for key in keys() {
         let whole = [Load { key: key.clone(), members: members.clone() }];
