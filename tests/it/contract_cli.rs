@@ -160,3 +160,17 @@ async fn check_is_content_with_what_works() {
     assert_eq!(stdout(&output).lines().count(), 7, "{}", stdout(&output));
     assert_eq!(sandbox.writes().await, 0);
 }
+
+#[test]
+fn whoever_has_read_enough_ends_a_command_without_a_word() {
+    let mut child = configured()
+        .command()
+        .args(["config", "schema"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((code(&output), stderr(&output).as_str()), (141, ""));
+}

@@ -1,8 +1,9 @@
 //! What is dead is in nobody's way: what is newer goes through, and what is older does not take its place.
 
+use lapin::BasicProperties;
 use serde_json::{Value, json};
 
-use crate::support::dead::{dead, letters, letters_of};
+use crate::support::dead::{Broker, dead, letters, letters_of};
 use crate::support::relay::{Relay, eventually};
 use crate::support::sandbox::{Sandbox, patch};
 
@@ -87,4 +88,60 @@ async fn a_refused_telephone_number_leaves_the_one_that_is_there() {
     })
     .await;
     assert_eq!(ana(&sandbox).await, (json!(false), json!("+49 30 1")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn an_edited_letter_needs_a_revision_of_its_own() {
+    let sandbox = Sandbox::with_faults(json!({"poison": "ana", "poison_status": 400})).await;
+    let mut relay = Relay::configured(&sandbox.running.base_url().parse().unwrap(), None, "");
+    relay.run();
+    relay.ready().await;
+    relay.publish(&[json!({
+        "specversion": "1.0", "id": "1", "source": "/hr", "type": "directory.user.put", "subject": "e-1", "sequence": "1",
+        "data": {"userName": "ana", "title": "Clerk"},
+    })]);
+    letters_of(&relay, 1).await;
+    let exported = dead(&relay, &["export", "--all"]).out;
+    let publish = |lines: String| {
+        let mut child = relay
+            .command()
+            .args(["publish", "-"])
+            .stdin(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), lines.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = publish(exported.replace("Clerk", "Chief"));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("title of User/e-1 is known with another value under this very revision"),
+        "{said}"
+    );
+    assert_eq!(publish(exported).0, Some(0), "unchanged it says nothing new");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn what_a_publisher_forged_does_not_get_in_by_a_replay() {
+    let sandbox = Sandbox::with_faults(json!({})).await;
+    let mut relay = Relay::configured(&sandbox.running.base_url().parse().unwrap(), None, "");
+    relay.run();
+    relay.ready().await;
+    let forged = json!({
+        "specversion": "1.0", "id": "1", "source": "/hr", "type": "directory.user.verdict", "subject": "e-1", "sequence": "1",
+        "data": {"verdict": "dead", "registers": []},
+    });
+    let properties = BasicProperties::default().with_content_type("application/cloudevents+json".into());
+    let broker = Broker::connect().await;
+    broker
+        .publish(&relay.exchange, "directory.user.verdict", forged.to_string().as_bytes(), properties)
+        .await;
+    letters_of(&relay, 1).await;
+    let plan = dead(&relay, &["plan", "--all", "--json"]).documents();
+    assert_eq!(plan[0]["verdict"], "would_fail", "{plan:?}");
+    let said = dead(&relay, &["replay", "--all", "--yes"]);
+    assert!(said.err.contains("must not enter `intake`"), "{said:?}");
+    assert_eq!(letters_of(&relay, 1).await.len(), 1, "it stays where it is");
 }

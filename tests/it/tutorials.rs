@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::support::relay::{Relay, eventually};
-use crate::support::sandbox::Sandbox;
+use crate::support::sandbox::{Sandbox, patch};
 
 fn event(sequence: usize, kind: &str, subject: &str, data: Value) -> Value {
     json!({
@@ -91,5 +91,49 @@ async fn two_groups_get_exactly_the_members_that_the_source_lists_by_e_mail() {
     .await;
     relay.settled(2).await;
     assert_eq!(sandbox.user_names().await.len(), names.len(), "nobody was created");
+    assert_eq!(relay.metric("scim_relay_dead_letters", "").await, Some(0.0));
+}
+
+#[tokio::test]
+async fn twelve_hundred_users_are_created_in_chunks_and_only_what_failed_is_sent_again() {
+    // partial failures, statuses as numbers
+    let sandbox = Sandbox::with_faults(json!({"integer_status": true, "rate_operation_500": 0.03})).await;
+    let limits = "[limits]\nrequests = \"0\"\n";
+    let mut relay = Relay::configured(&sandbox.running.base_url().parse().unwrap(), None, limits)
+        .with("SCIM_RELAY__TARGET__PROFILE", "nice-cxone")
+        .with("SCIM_RELAY__CONFLICT__ATTRIBUTES", "{ active = \"target-wins\" }");
+    let name = |n: usize| format!("agent{n:04}@example.com");
+    let put = |n: usize, data: Value| event(n + 1, "user.put", &format!("a{}", n % 1_200), data);
+    let puts: Vec<Value> =
+        (0..1_200).map(|n| put(n, json!({"userName": name(n), "active": true, "title": "Agent"}))).collect();
+    assert!(relay.command().args(["topology", "apply"]).output().unwrap().status.success());
+    relay.publish(&puts);
+    relay.run();
+    relay.ready().await;
+    eventually("all are there", async || (sandbox.user_names().await.len() == 1_200).then_some(())).await;
+    relay.settled(1_200).await;
+    let bulks: Vec<Value> =
+        sandbox.requests().await.into_iter().filter(|it| it["path"] == "/scim/v2/Bulk").collect();
+    let sent: u64 = bulks.iter().filter_map(|it| it["operations"].as_u64()).sum();
+    assert!(bulks.iter().all(|it| it["operations"].as_u64() <= Some(500)), "{bulks:?}");
+    assert!((1_200..1_300).contains(&sent), "only what failed is sent again: {sent} operations");
+
+    // somebody else changes an agent: 412, read, the diverging attributes merged by policy, written with the new ETag
+    sandbox.set_faults(json!({"integer_status": true})).await;
+    let state = sandbox.admin("GET", "state", None).await.body;
+    let agent = state["Users"].as_array().unwrap().iter().find(|user| user["externalId"] == "a7").unwrap();
+    let path = format!("/Users/{}", agent["id"].as_str().unwrap());
+    for (attribute, value) in [("title", json!("Boss")), ("active", json!(false))] {
+        assert!(sandbox.scim("PATCH", &path, Some(patch("replace", attribute, value))).await.status < 300);
+    }
+    let again = json!({"userName": name(7), "active": true, "title": "Agent", "nickName": "Seven"});
+    relay.publish(&[put(1_207, again)]);
+    let agent = eventually("the agent is written", async || {
+        let agent = sandbox.get(&path).await.body;
+        (agent["nickName"] == "Seven").then_some(agent)
+    })
+    .await;
+    assert_eq!((&agent["title"], &agent["active"]), (&json!("Agent"), &json!(false)));
+    relay.settled(1_201).await;
     assert_eq!(relay.metric("scim_relay_dead_letters", "").await, Some(0.0));
 }
