@@ -93,6 +93,8 @@ impl<S: Store, P: Publisher> Intake<S, P> {
     /// covers everything before it. After `stop` what was begun is finished.
     async fn work<C: Consumer>(self: Arc<Self>, consumer: &mut C, stop: &CancellationToken) {
         let mut merging = InOrder::new();
+        // nobody knows yet what waits in the queue: the first silence tells
+        self.backlog.set(true);
         loop {
             let may_take = merging.len() < AT_ONCE && !stop.is_cancelled();
             tokio::select! {
