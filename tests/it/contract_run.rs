@@ -65,6 +65,8 @@ async fn sigterm_under_load_exits_0_and_a_kill_loses_nothing() {
         amqp.event(&relay.exchange, &event).await;
     }
     for signal in ["-TERM", "-KILL", "-KILL", "-TERM"] {
+        // a signal before it listens to signals ends it like any process
+        relay.ready().await;
         let before = sandbox.user_names().await.len();
         eventually("it is at work", async || {
             let now = sandbox.user_names().await.len();
