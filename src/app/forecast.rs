@@ -1,14 +1,17 @@
 //! Forecasts: what would come of changes if they were merged now. Nothing is sent but a question what the target can do.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
 
 use super::{Failure, build, failed};
 use crate::config::Config;
 use crate::core::change::Change;
 use crate::core::foresee::{Foreseen, Foresight, foresee};
 use crate::core::gap::Rules;
-use crate::core::matching::Matcher;
+use crate::core::matching::{self, Matcher};
 use crate::core::path::Path;
 use crate::core::record::Record;
 use crate::pipeline::ports::{Load, Store, Target};
@@ -22,8 +25,13 @@ const DISCOVERY: Duration = Duration::from_secs(3);
 pub(super) type Totals = BTreeMap<Foresight, usize>;
 
 /// The rules of writing; what the target can do is asked, and assumed to be the usual if it does not say.
-pub(super) async fn rules(config: &Config, settings: &Settings) -> Result<Rules, Failure> {
-    let target = build::asked_target(config).await?;
+pub(super) async fn rules(
+    config: &Config,
+    settings: &Settings,
+    store: &Arc<RedisStore>,
+) -> Result<Rules, Failure> {
+    let limiter = build::limiter(config, store.clone(), CancellationToken::new());
+    let target = build::target(config)?.budgeted(limiter);
     let capabilities = match tokio::time::timeout(DISCOVERY, target.discover()).await {
         Ok(answer) => answer.ok(),
         Err(_) => None,
@@ -62,12 +70,12 @@ pub(super) async fn forecast(
 
 /// True if the source calls a resource by a name that is never written to. What the target calls it, only a read tells.
 fn is_protected(change: &Change, record: &Record, protected: &[String]) -> bool {
-    let matching = Path::core(Matcher::name_of(change.key.kind).path());
-    let said = change.delta.attributes.iter().filter(|register| register.path == matching);
+    let path = Path::core(Matcher::name_of(change.key.kind).path());
+    let said = change.delta.attributes.iter().filter(|register| register.path == path);
     let said = said.filter_map(|register| register.value.as_deref()?.as_str().map(str::to_owned));
     let known = Matcher::name_of(change.key.kind).wanted(&change.key, record);
-    let mut names = said.chain(known).chain([change.key.external_id.as_str().to_owned()]);
-    names.any(|name| protected.iter().any(|protected| protected.to_lowercase() == name.to_lowercase()))
+    let names = said.chain(known).chain([change.key.external_id.as_str().to_owned()]);
+    matching::is_protected(protected, names)
 }
 
 /// What a change is about: its resource, and the members that it names.

@@ -102,7 +102,7 @@ mod tests {
     use crate::core::gap::{Deprovisioning, Gap, References, Rules, Seen, gap};
     use crate::core::outcome::Answer;
     use crate::core::resource::{ResourceKey, TargetId};
-    use crate::core::revision::{EventHash, Place, Revision, Sequence};
+    use crate::core::revision::testing::rev;
     use crate::core::schedule::Millis;
     use crate::core::settle::{Entries, Sight, observe};
 
@@ -111,9 +111,7 @@ mod tests {
     }
 
     fn put(n: u64, title: &str, nick_name: &str) -> Change {
-        let hash = EventHash::new([0; 32]);
-        let place = Place { sequence: Sequence::new(n.to_string()), time: None, id: "e".into(), hash };
-        let revision = Revision::new(place);
+        let revision = rev(n);
         let set =
             |path: &str, value: Value| Register::new(path.parse().unwrap(), Some(value), revision.clone());
         let attributes =

@@ -449,18 +449,9 @@ mod tests {
 
     use super::*;
     use crate::core::mark::Stage;
-    use crate::core::revision::{EventHash, Place, Sequence};
+    use crate::core::revision::testing::rev;
 
     const DEAD: Mark = Mark::new(0, Stage::Dead);
-
-    fn rev(n: u64) -> Revision {
-        Revision::new(Place {
-            sequence: Sequence::new(n.to_string()),
-            time: None,
-            id: "e".into(),
-            hash: EventHash::new([0; 32]),
-        })
-    }
 
     fn set(path: &str, value: Value, n: u64) -> Register {
         Register::new(path.parse().unwrap(), Some(value), rev(n))

@@ -132,18 +132,9 @@ mod tests {
     use super::*;
     use crate::core::change::{Change, Delta, Lifecycle, Origin, Register};
     use crate::core::gap::Deprovisioning;
-    use crate::core::revision::{EventHash, Place, Sequence};
+    use crate::core::revision::testing::rev;
     use crate::core::schedule::Millis;
     use crate::core::settle;
-
-    fn rev(n: u64) -> Revision {
-        Revision::new(Place {
-            sequence: Sequence::new(n.to_string()),
-            time: None,
-            id: "e".into(),
-            hash: EventHash::new([0; 32]),
-        })
-    }
 
     fn put(n: u64, origin: Origin, round: Option<u32>) -> Change {
         let title = Register::new(Path::core("title"), Some(json!("x")), rev(n));

@@ -215,7 +215,7 @@ mod tests {
     use crate::core::gap::Deprovisioning;
     use crate::core::mark::{Mark, Stage};
     use crate::core::resource::TargetId;
-    use crate::core::revision::{EventHash, Place, Sequence};
+    use crate::core::revision::testing::rev;
     use crate::core::schedule::Millis;
 
     fn rules() -> Rules {
@@ -226,11 +226,6 @@ mod tests {
             group: Deprovisioning::Delete,
             dialect: Arc::default(),
         }
-    }
-
-    fn rev(n: u64) -> Revision {
-        let hash = EventHash::new([0; 32]);
-        Revision::new(Place { sequence: Sequence::new(n.to_string()), time: None, id: "e".into(), hash })
     }
 
     fn change(origin: Origin, round: Option<u32>, delta: Delta) -> Change {

@@ -76,6 +76,12 @@ impl Matcher {
     }
 }
 
+/// True if one of these names is among those that are never written to; case does not matter.
+pub fn is_protected(protected: &[String], names: impl IntoIterator<Item = String>) -> bool {
+    let names: Vec<String> = names.into_iter().map(|name| name.to_lowercase()).collect();
+    protected.iter().any(|protected| names.contains(&protected.to_lowercase()))
+}
+
 fn email(emails: &[Value]) -> Option<String> {
     let is_primary = |email: &&Value| email.get("primary").and_then(Value::as_bool) == Some(true);
     let email = emails.iter().find(is_primary).or(emails.first())?;

@@ -149,6 +149,18 @@ pub struct Place {
     pub hash: EventHash,
 }
 
+/// Revisions for tests.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::{EventHash, Place, Revision, Sequence};
+
+    /// The nth of a source that counts.
+    pub fn rev(n: u64) -> Revision {
+        let hash = EventHash::new([0; 32]);
+        Revision::new(Place { sequence: Sequence::new(n.to_string()), time: None, id: "e".into(), hash })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,14 +2,12 @@
 
 use serde_json::{Value, json};
 
+use crate::support::events::event;
 use crate::support::relay::{Relay, eventually};
 use crate::support::sandbox::{Sandbox, patch};
 
 fn put(sequence: usize, data: Value) -> Value {
-    json!({
-        "specversion": "1.0", "id": format!("e{sequence}"), "source": "/hr", "type": "directory.user.put",
-        "subject": "e-1", "sequence": sequence.to_string(), "data": data,
-    })
+    event(sequence, "user.put", "e-1", data)
 }
 
 async fn user(sandbox: &Sandbox) -> Option<Value> {

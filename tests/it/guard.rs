@@ -14,16 +14,14 @@ use scim_relay::sandbox::SandboxOptions;
 use scim_relay::store::redis::{RedisOptions, RedisStore};
 use serde_json::{Value, json};
 
+use crate::support::events;
 use crate::support::relay::{Relay, eventually, redis_url, unique};
 use crate::support::sandbox::Sandbox;
 
 const SMALL: &str = "[deprovision]\nguard = { max_per_hour = 2, max_percent = 100, min_resources = 0 }\n";
 
 fn event(sequence: usize, kind: &str, n: usize, data: Value) -> Value {
-    json!({
-        "specversion": "1.0", "id": format!("e{sequence}"), "source": "/hr", "type": format!("directory.user.{kind}"),
-        "subject": format!("p{n}"), "sequence": sequence.to_string(), "data": data,
-    })
+    events::event(sequence, &format!("user.{kind}"), &format!("p{n}"), data)
 }
 
 /// A relay with eight people at the sandbox, all of whom then leave.

@@ -2,15 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::support::events::event;
 use crate::support::relay::{Relay, eventually};
 use crate::support::sandbox::{Sandbox, patch, user};
-
-fn event(sequence: usize, kind: &str, subject: &str, data: Value) -> Value {
-    json!({
-        "specversion": "1.0", "id": format!("e{sequence}"), "source": "/hr", "type": format!("directory.{kind}"),
-        "subject": subject, "sequence": sequence.to_string(), "data": data,
-    })
-}
 
 /// The members of the only group, by user name.
 async fn members(sandbox: &Sandbox) -> Vec<String> {

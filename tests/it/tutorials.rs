@@ -4,15 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::support::events::event;
 use crate::support::relay::{Relay, eventually};
 use crate::support::sandbox::{Sandbox, patch};
-
-fn event(sequence: usize, kind: &str, subject: &str, data: Value) -> Value {
-    json!({
-        "specversion": "1.0", "id": format!("e{sequence}"), "source": "/hr", "type": format!("directory.{kind}"),
-        "subject": subject, "sequence": sequence.to_string(), "data": data,
-    })
-}
 
 fn address(name: &str) -> String {
     format!("{name}@example.com")

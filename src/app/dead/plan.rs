@@ -46,9 +46,9 @@ impl Desk {
         &self,
         place: Place,
         chosen: &Chosen,
+        rules: &Rules,
         mut take: impl FnMut(&Found, &Foreseen),
     ) -> Result<Totals, Failure> {
-        let rules = rules(&self.config, &self.settings).await?;
         let mut totals = Totals::new();
         let (mut letters, mut left) = (Vec::new(), chosen.ids.len());
         let pass = Pass::begin(&self.broker, &self.queue(place)).await.map_err(broker_failed)?;
@@ -64,7 +64,7 @@ impl Desk {
                 for found in &mut letters {
                     name_resource(found, &self.settings, self.now());
                 }
-                for (found, foreseen) in letters.iter().zip(self.foresee(&letters, &rules).await?) {
+                for (found, foreseen) in letters.iter().zip(self.foresee(&letters, rules).await?) {
                     *totals.entry(foreseen.verdict).or_default() += 1;
                     take(found, &foreseen);
                 }
@@ -159,7 +159,8 @@ async fn look_at(desk: &Desk, look: &Look, take: impl FnMut(&Found, &Foreseen)) 
     Lock::within(desk, &desk.queue(place), "plan", async |lock| {
         refresh(desk, place, lock).await?;
         let chosen = desk.choose(place, &selection).await?;
-        let totals = desk.foresee_all(place, &chosen, take).await?;
+        let rules = rules(&desk.config, &desk.settings, &desk.store).await?;
+        let totals = desk.foresee_all(place, &chosen, &rules, take).await?;
         eprintln!("{}", totals_text(&totals));
         Ok(chosen.report_missing())
     })

@@ -62,8 +62,8 @@ pub(super) fn read(found: &Found, settings: &Settings, now: Millis) -> Reading {
         ..letter.clone()
     };
     let published = head.exchange.as_deref().is_some_and(|exchange| exchange != settings.routes.intake);
-    let own = is_intent || intent::is_the_relays_own(&letter.body);
-    let said = match (own && published, message.routing_key.is_empty()) {
+    let forged = published && (is_intent || intent::is_the_relays_own(&letter.body));
+    let said = match (forged, message.routing_key.is_empty()) {
         (true, _) => {
             Said::Unsendable("a publisher used the relay's own type: it must not enter `intake`".into())
         }

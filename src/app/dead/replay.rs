@@ -52,10 +52,10 @@ async fn plan_and_run(
     lock: &Lock,
 ) -> Result<Exit, Failure> {
     refresh(desk, place, lock).await?;
-    let rules = forecast::rules(&desk.config, &desk.settings).await?;
+    let rules = forecast::rules(&desk.config, &desk.settings, &desk.store).await?;
     report_earlier(desk, &rules).await?;
     let chosen = desk.choose(place, selection).await?;
-    let totals = desk.foresee_all(place, &chosen, |_, _| ()).await?;
+    let totals = desk.foresee_all(place, &chosen, &rules, |_, _| ()).await?;
     eprintln!("{} letters: {}", chosen.ids.len(), totals_text(&totals));
     let alive = is_attended(desk).await?;
     if chosen.ids.is_empty() {

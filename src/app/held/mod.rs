@@ -48,12 +48,20 @@ async fn run(path: &Path, action: HeldAction) -> Result<Exit, Failure> {
             queue.list(parse(look.select)?, if look.json.json { json_line } else { line }).await
         }
         HeldAction::Show(look) => {
-            let seer = Seer::open(&config, &build::settings(&config)).await?;
-            queue.show_in_full(parse(look.select)?, &seer, look.json.json).await
+            let seer = Seer::new(&config, connect(&config).await?).await?;
+            let print = if look.json.json { json_full } else { full };
+            preview::each(&queue, &parse(look.select)?, Some(&seer), |letter, foreseen| {
+                println!("{}", print(&letter, foreseen.as_ref()));
+            })
+            .await
         }
         HeldAction::Approve(change) => decide(&config, queue, change, Decision::Approve).await,
         HeldAction::Reject(change) => decide(&config, queue, change, Decision::Reject).await,
     }
+}
+
+async fn connect(config: &Config) -> Result<Arc<RedisStore>, Failure> {
+    RedisStore::connect(build::redis_options(config)?).await.map(Arc::new).map_err(failed)
 }
 
 fn parse(select: HeldSelect) -> Result<Selection, Failure> {
@@ -80,19 +88,6 @@ impl Queue {
         let mut shown = 0;
         while let Some(letter) = next(&mut pass, &selection, shown).await? {
             println!("{}", print(&letter));
-            shown += 1;
-        }
-        ended(pass).await
-    }
-
-    /// Prints the letters that are meant in full, with what would come of them if they were approved now.
-    async fn show_in_full(&self, selection: Selection, seer: &Seer, json: bool) -> Result<Exit, Failure> {
-        let mut pass = self.pass().await?;
-        let mut shown = 0;
-        while let Some(letter) = next(&mut pass, &selection, shown).await? {
-            let foreseen = seer.foresee(std::slice::from_ref(&letter)).await?.pop().flatten();
-            let print = if json { json_full } else { full };
-            println!("{}", print(&letter, foreseen.as_ref()));
             shown += 1;
         }
         ended(pass).await
@@ -127,8 +122,13 @@ async fn decide(
 ) -> Result<Exit, Failure> {
     let selection = parse(change.select)?;
     selection.must_choose()?;
-    let seer = Seer::open(config, &build::settings(config)).await?;
-    let preview = seer.preview(&queue, &selection).await?;
+    let store = connect(config).await?;
+    // what is rejected stays as it is: there is nothing to foresee
+    let seer = match decision {
+        Decision::Approve => Some(Seer::new(config, store.clone()).await?),
+        Decision::Reject => None,
+    };
+    let preview = preview::preview(&queue, &selection, seer.as_ref()).await?;
     eprintln!("{}", preview.text(decision));
     let heads = preview.heads;
     if heads.is_empty() {
@@ -140,7 +140,6 @@ async fn decide(
         return Ok(Exit::Failed);
     }
     let ids: BTreeSet<String> = heads.into_iter().map(|head| head.id).collect();
-    let store = RedisStore::connect(build::redis_options(config)?).await.map_err(failed)?;
     let desk = Desk { queue, store, owner: ulid() };
     let mut tally = Tally::default();
     let carried_out = desk.carry_out(config, &ids, decision, &mut tally).await;
@@ -173,7 +172,7 @@ struct Tally {
 /// Where one operator at a time decides.
 struct Desk {
     queue: Queue,
-    store: RedisStore,
+    store: Arc<RedisStore>,
     owner: String,
 }
 

@@ -1,12 +1,14 @@
 //! What would come of a decision, before it is made: the letters that are meant, foreseen one by one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Queue, ended, next};
 use crate::app::dead::selection::Selection;
 use crate::app::forecast::{Totals, forecast, rules, totals_text};
-use crate::app::{Failure, build, failed};
+use crate::app::{Failure, build};
 use crate::broker::scan::Found;
+use crate::cli::Exit;
 use crate::config::Config;
 use crate::core::change::Change;
 use crate::core::foresee::Foreseen;
@@ -15,7 +17,6 @@ use crate::ops::clock::SystemClock;
 use crate::pipeline::head::Head;
 use crate::pipeline::held::{Decision, HeldLetter};
 use crate::pipeline::ports::Clock;
-use crate::pipeline::settings::Settings;
 use crate::store::redis::RedisStore;
 
 /// Letters foreseen at once.
@@ -23,15 +24,16 @@ const CHUNK: usize = 200;
 
 /// Foresees what would come of approving letters.
 pub(super) struct Seer {
-    store: RedisStore,
+    store: Arc<RedisStore>,
     rules: Rules,
     protected: Vec<String>,
 }
 
 impl Seer {
-    pub(super) async fn open(config: &Config, settings: &Settings) -> Result<Self, Failure> {
-        let store = RedisStore::connect(build::redis_options(config)?).await.map_err(failed)?;
-        Ok(Self { store, rules: rules(config, settings).await?, protected: settings.protected.clone() })
+    pub(super) async fn new(config: &Config, store: Arc<RedisStore>) -> Result<Self, Failure> {
+        let settings = build::settings(config);
+        let rules = rules(config, &settings, &store).await?;
+        Ok(Self { store, rules, protected: settings.protected })
     }
 
     /// In the order given; none: the letter carries no intent.
@@ -42,27 +44,50 @@ impl Seer {
         let mut forecast = forecast(&self.store, &changes, &self.rules, &self.protected).await?.into_iter();
         Ok(read.iter().map(|letter| letter.as_ref().and_then(|_| forecast.next())).collect())
     }
+}
 
-    /// The letters that are meant, and what would come of them.
-    pub(super) async fn preview(&self, queue: &Queue, selection: &Selection) -> Result<Preview, Failure> {
-        let (mut pass, mut preview) = (queue.pass().await?, Preview::default());
-        loop {
-            let mut letters = Vec::new();
-            while letters.len() < CHUNK
-                && let Some(letter) = next(&mut pass, selection, preview.heads.len() + letters.len()).await?
-            {
-                letters.push(letter);
-            }
-            if letters.is_empty() {
-                ended(pass).await?;
-                return Ok(preview);
-            }
-            for foreseen in self.foresee(&letters).await?.into_iter().flatten() {
-                *preview.totals.entry(foreseen.verdict).or_default() += 1;
-            }
-            preview.heads.extend(letters.into_iter().map(|letter| letter.head));
+/// Hands over the letters that are meant, with what would come of them where somebody foresees it.
+pub(super) async fn each(
+    queue: &Queue,
+    selection: &Selection,
+    seer: Option<&Seer>,
+    mut take: impl FnMut(Found, Option<Foreseen>),
+) -> Result<Exit, Failure> {
+    let (mut pass, mut so_far) = (queue.pass().await?, 0);
+    loop {
+        let mut letters = Vec::new();
+        while letters.len() < CHUNK
+            && let Some(letter) = next(&mut pass, selection, so_far + letters.len()).await?
+        {
+            letters.push(letter);
         }
+        if letters.is_empty() {
+            return ended(pass).await;
+        }
+        so_far += letters.len();
+        let foreseen = match seer {
+            Some(seer) => seer.foresee(&letters).await?,
+            None => vec![None; letters.len()],
+        };
+        letters.into_iter().zip(foreseen).for_each(|(letter, foreseen)| take(letter, foreseen));
     }
+}
+
+/// Looks at the letters that are meant before something is decided about them.
+pub(super) async fn preview(
+    queue: &Queue,
+    selection: &Selection,
+    seer: Option<&Seer>,
+) -> Result<Preview, Failure> {
+    let mut preview = Preview::default();
+    let _: Exit = each(queue, selection, seer, |letter, foreseen| {
+        if let Some(foreseen) = foreseen {
+            *preview.totals.entry(foreseen.verdict).or_default() += 1;
+        }
+        preview.heads.push(letter.head);
+    })
+    .await?;
+    Ok(preview)
 }
 
 /// What a decision is about.

@@ -35,10 +35,9 @@ pub(super) struct Item {
 }
 
 /// Members that others added.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Strangers {
     /// They stay: `conflict.members` is `own`.
-    #[default]
     Stay,
     /// They go, once it is known who they are.
     Unknown,

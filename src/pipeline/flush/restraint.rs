@@ -4,7 +4,7 @@ use super::Flush;
 use super::batch::{Item, Items};
 use crate::core::applied::at;
 use crate::core::letter::Class;
-use crate::core::matching::Matcher;
+use crate::core::matching::{Matcher, is_protected};
 use crate::core::operation::Operation;
 use crate::core::path::Path;
 use crate::core::resource::ResourceKey;
@@ -29,8 +29,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             Matcher::name_of(item.key.kind).wanted(&item.key, &item.record),
             live(Matcher::name_of(item.key.kind).path()),
         ];
-        let mut names = names.into_iter().flatten().map(|name| name.to_lowercase());
-        names.any(|name| self.settings.protected.iter().any(|protected| protected.to_lowercase() == name))
+        is_protected(&self.settings.protected, names.into_iter().flatten())
     }
 
     /// What becomes of a change of a protected resource.

@@ -69,8 +69,8 @@ impl Scripts {
             probe: Script::new(include_str!("scripts/probe.lua")),
             admit: Script::new(include_str!("scripts/admit.lua")),
             forget: Script::new(include_str!("scripts/forget.lua")),
-            spend: Script::new(include_str!("scripts/spend.lua")),
-            refuse: Script::new(include_str!("scripts/refuse.lua")),
+            spend: Script::new(concat!(include_str!("scripts/now.lua"), include_str!("scripts/spend.lua"))),
+            refuse: Script::new(concat!(include_str!("scripts/now.lua"), include_str!("scripts/refuse.lua"))),
         }
     }
 }

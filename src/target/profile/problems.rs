@@ -4,6 +4,7 @@ use reqwest::header::HeaderValue;
 use toml::{Table, Value};
 
 use super::{Attribute, Problem, Profile, Type};
+use crate::core::budget::Rate;
 
 /// Parses a profile.
 pub(super) fn parse(text: &str) -> Result<Profile, Vec<Problem>> {
@@ -127,10 +128,9 @@ fn is_path(path: &str) -> bool {
     path.len() > 1 && path.starts_with('/') && !path.contains("//") && path.chars().all(good)
 }
 
+/// What the budget can read.
 fn is_rate(rate: &str) -> bool {
-    let Some((number, unit)) = rate.split_once('/') else { return false };
-    let whole = !number.starts_with('0') && number.chars().all(|c| c.is_ascii_digit());
-    whole && number.parse::<u32>().is_ok() && matches!(unit, "s" | "m" | "h")
+    !rate.starts_with('0') && rate.parse::<Rate>().is_ok()
 }
 
 fn is_set(table: &Table, key: &str) -> bool {

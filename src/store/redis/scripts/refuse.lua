@@ -1,11 +1,5 @@
 -- The target answered 429: the learnt rate is cut, once for all requests that were under way. What `Books::refuse` does.
 -- KEYS: budget. ARGV: when the place was taken us, now us ('': by this server's clock)
-local function number(text) return tonumber(text) or 0 end
-local now = tonumber(ARGV[2])
-if not now then
-  local time = redis.call('TIME')
-  now = time[1] * 1000000 + time[2]
-end
 local held = redis.call('HMGET', KEYS[1], 'rate', 'cut', 'count', 'before')
 local rate = tonumber(held[1] or nil)
 if rate and tonumber(ARGV[1]) <= number(held[2]) then return 0 end

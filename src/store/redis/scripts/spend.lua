@@ -4,12 +4,6 @@
 -- target is paused), urgent, slot, late and ahead of requests (slot 0: as learnt), slot and late of operations (slot 0: not
 -- counted), operations.
 -- Answer: {0 taken under a rate | 1 taken without one | 2 wait | 3 paused, when or how long in us}
-local function number(text) return tonumber(text) or 0 end
-local now = tonumber(ARGV[2])
-if not now then
-  local time = redis.call('TIME')
-  now = time[1] * 1000000 + time[2]
-end
 if ARGV[3] ~= '' and number(redis.call('HGET', KEYS[2], 'until')) > tonumber(ARGV[3]) then return {3, 0} end
 local held = redis.call('HMGET', KEYS[1], 'token', 'at', 'next', 'ops', 'urgent', 'second', 'count', 'before', 'rate', 'step', 'cut')
 local at, next, operations, urgent = number(held[2]), number(held[3]), number(held[4]), number(held[5])
