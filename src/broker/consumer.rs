@@ -24,6 +24,9 @@ use crate::pipeline::ports::{Consumer, Delivery, SessionEnded, Source};
 const LIVENESS: Duration = Duration::from_secs(30);
 /// Longest wait for that answer.
 const LIVENESS_TIMEOUT: Duration = Duration::from_secs(20);
+/// Asks for what there is.
+const PASSIVE: QueueDeclareOptions =
+    QueueDeclareOptions { passive: true, durable: false, exclusive: false, auto_delete: false, nowait: false };
 
 /// What to consume.
 #[derive(Clone, Debug)]
@@ -43,6 +46,8 @@ struct Queue {
     channel: Channel,
     stream: lapin::Consumer,
     ackers: BTreeMap<u64, Acker>,
+    /// What was in it when its session began.
+    waiting: u64,
 }
 
 struct Session {
@@ -141,12 +146,14 @@ async fn queue(
     let channel = connection.create_channel().await.map_err(failed)?;
     // before consuming: quality of service does not reach back
     channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(failed)?;
+    let declared = channel.queue_declare(short(name), PASSIVE, FieldTable::default()).await.map_err(failed)?;
+    let waiting = u64::from(declared.message_count());
     let options = BasicConsumeOptions::default();
     let stream = channel
         .basic_consume(short(name), short(""), options, FieldTable::default())
         .await
         .map_err(failed)?;
-    Ok(Queue { name: name.to_owned(), channel, stream, ackers: BTreeMap::new() })
+    Ok(Queue { name: name.to_owned(), channel, stream, ackers: BTreeMap::new(), waiting })
 }
 
 impl Session {
@@ -173,8 +180,7 @@ impl Session {
     /// A stream that ended looks like silence: the broker is asked.
     async fn check(&mut self) -> Result<(), String> {
         for queue in [&self.urgent, &self.work] {
-            let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            let asking = queue.channel.queue_declare(short(&queue.name), passive, FieldTable::default());
+            let asking = queue.channel.queue_declare(short(&queue.name), PASSIVE, FieldTable::default());
             match tokio::time::timeout(LIVENESS_TIMEOUT, asking).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(error.to_string()),
@@ -235,6 +241,11 @@ impl Queue {
 }
 
 impl Consumer for AmqpConsumer {
+    async fn waiting(&mut self) -> Result<u64, SessionEnded> {
+        let session = self.session().await?;
+        Ok(session.urgent.waiting + session.work.waiting)
+    }
+
     async fn next(&mut self, limit: usize) -> Result<Vec<Delivery>, SessionEnded> {
         loop {
             let intake = self.options.intake.clone();

@@ -33,7 +33,7 @@ pub struct TypeDialect {
     pub delete: bool,
     /// The method of an update.
     pub update: UpdateBy,
-    /// A POST of what exists is always refused: no lookup comes before the first one.
+    /// A POST that equals an existing resource in any matcher is always refused: no lookup comes before the first one.
     pub refuses_existing: bool,
     /// By what the target's resource is found, the strongest first.
     pub matching: Vec<Matcher>,

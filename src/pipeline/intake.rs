@@ -38,6 +38,8 @@ const MANY: usize = 60;
 const MEMBERS_PER_SWAP: usize = 2_000;
 /// The queue is caught up when nothing has come for so long.
 const CAUGHT_UP: Duration = Duration::from_millis(250);
+/// Of what waited when the session began something comes within this, unless other replicas took it.
+const FIRST_OF_BACKLOG: Duration = Duration::from_secs(2);
 /// Deliveries that came back so often are suspects: each is merged alone, or a crash takes the others' limit along.
 const SUSPECT: u32 = 3;
 
@@ -93,8 +95,7 @@ impl<S: Store, P: Publisher> Intake<S, P> {
     /// covers everything before it. After `stop` what was begun is finished.
     async fn work<C: Consumer>(self: Arc<Self>, consumer: &mut C, stop: &CancellationToken) {
         let mut merging = InOrder::new();
-        // nobody knows yet what waits in the queue: the first silence tells
-        self.backlog.set(true);
+        let mut silence = self.at_start(consumer, stop).await;
         loop {
             let may_take = merging.len() < AT_ONCE && !stop.is_cancelled();
             tokio::select! {
@@ -106,8 +107,11 @@ impl<S: Store, P: Publisher> Intake<S, P> {
                     }
                 }
                 () = stop.cancelled(), if may_take => {}
-                batch = self.next(consumer), if may_take => match batch {
-                    Ok(batch) => merging.push(self.clone().begin(batch, stop.clone())),
+                batch = self.next(consumer, silence), if may_take => match batch {
+                    Ok(batch) => {
+                        silence = CAUGHT_UP;
+                        merging.push(self.clone().begin(batch, stop.clone()));
+                    }
                     Err(error) => tracing::warn!(%error, "deliveries will come again on a fresh session"),
                 },
                 else => return,
@@ -115,9 +119,34 @@ impl<S: Store, P: Publisher> Intake<S, P> {
         }
     }
 
-    /// The next deliveries; notes whether the queue holds a backlog.
-    async fn next<C: Consumer>(&self, consumer: &mut C) -> Result<Vec<Delivery>, super::ports::SessionEnded> {
-        let soon = tokio::time::timeout(CAUGHT_UP, consumer.next(BATCH)).await;
+    /// Notes whether a backlog waits. Returns how long a silence means that it does not.
+    async fn at_start<C: Consumer>(&self, consumer: &mut C, stop: &CancellationToken) -> Duration {
+        self.backlog.set(true);
+        loop {
+            let waiting = tokio::select! {
+                biased;
+                () = stop.cancelled() => return CAUGHT_UP,
+                waiting = consumer.waiting() => waiting,
+            };
+            match waiting {
+                Ok(waiting) if waiting >= MANY as u64 => return FIRST_OF_BACKLOG,
+                Ok(_) => {
+                    self.backlog.set(false);
+                    self.wake.notify_one();
+                    return CAUGHT_UP;
+                }
+                Err(error) => tracing::warn!(%error, "a fresh session is tried"),
+            }
+        }
+    }
+
+    /// The next deliveries; notes whether the queue holds a backlog, which it does not after such a silence.
+    async fn next<C: Consumer>(
+        &self,
+        consumer: &mut C,
+        silence: Duration,
+    ) -> Result<Vec<Delivery>, super::ports::SessionEnded> {
+        let soon = tokio::time::timeout(silence, consumer.next(BATCH)).await;
         let batch = match soon {
             Ok(batch) => batch?,
             Err(_) => {

@@ -15,6 +15,9 @@ const PATIENCE: u32 = 8;
 /// No more than this for each request, unless `linger` itself is longer.
 const LONGEST: Duration = Duration::from_millis(400);
 
+/// What a request made due is there so many times `linger` after it ended, at the latest.
+const AFTERMATH: u32 = 2;
+
 fn patience(linger: Duration, requests: usize) -> Duration {
     (linger * PATIENCE).min(LONGEST).max(linger) * u32::try_from(requests).unwrap_or(u32::MAX)
 }
@@ -64,6 +67,13 @@ impl Company {
         self.sending() + fuller
     }
 
+    /// Whether one that gathers since then waits on: each batch that is set off or ends meanwhile begins its patience anew, and
+    /// there are only so many, as none that is not full sets off beside one that gathers.
+    fn is_worth_waiting(&self, batch: Batch, since: Millis, now: Millis, linger: Duration) -> bool {
+        let moved = self.last.map_or(since, |(at, _)| at.max(since));
+        now.since(moved) < patience(linger, self.ahead_of(batch)).max(AFTERMATH * linger)
+    }
+
     /// How long a batch that is not full waits, after one of so many resources at most.
     fn patience(&self, linger: Duration, limit: usize) -> Duration {
         let half_full = self.last.is_some_and(|(_, size)| 2 * size >= limit);
@@ -92,8 +102,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
 
     /// True while a batch that gathers since then may hope that other requests make more due.
     pub(super) fn has_company(&self, batch: Batch, since: Millis) -> bool {
-        let requests = self.learnt().company.ahead_of(batch);
-        self.clock.now().since(since) < patience(self.settings.linger, requests)
+        self.learnt().company.is_worth_waiting(batch, since, self.clock.now(), self.settings.linger)
     }
 }
 
@@ -149,5 +158,21 @@ mod tests {
         assert_eq!((company.ahead_of(one), company.ahead_of(two)), (1, 0), "one of them must go");
         company.gathered(two);
         assert_eq!(company.ahead_of(one), 1, "now it is in flight");
+    }
+
+    #[test]
+    fn one_that_gathers_is_patient_anew_whenever_another_ends() {
+        let (mut company, mut in_flight) = (Company::default(), InFlight::default());
+        let one = in_flight.open();
+        for _ in 0..3 {
+            company.set_off(Millis(0), 500);
+        }
+        company.gathers(one, 300);
+        let waits = |company: &Company, at| company.is_worth_waiting(one, Millis(0), Millis(at), LINGER);
+        assert!(waits(&company, 799) && !waits(&company, 800), "two are in flight");
+        company.ended(Millis(700));
+        assert!(waits(&company, 1_099) && !waits(&company, 1_100), "one is");
+        company.ended(Millis(1_000));
+        assert!(waits(&company, 1_099) && !waits(&company, 1_100), "nobody is left to wait for");
     }
 }

@@ -102,6 +102,9 @@ pub struct SessionEnded(pub String);
 
 /// Consumes `urgent` and `work`. Owns its session: whatever ends it, the next call works on a fresh one.
 pub trait Consumer: Send + 'static {
+    /// Waits for a session. How many messages waited in the queues when it began.
+    fn waiting(&mut self) -> impl Future<Output = Result<u64, SessionEnded>> + Send;
+
     /// Waits for at least one delivery and returns what is there, up to `limit`, urgent ones first.
     /// An error means that a session ended: drop what is unanswered and call again (it waits with backoff by itself).
     fn next(&mut self, limit: usize) -> impl Future<Output = Result<Vec<Delivery>, SessionEnded>> + Send;

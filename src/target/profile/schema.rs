@@ -167,7 +167,8 @@ pub struct Type {
     pub delete: bool,
     /// The method of updates.
     pub update: Update,
-    /// True: a POST of what exists is always refused (409), so that no lookup comes before the first one.
+    /// True: a POST that equals an existing resource in any one of `matching` is always refused (409), so that no lookup comes
+    /// before the first one. That user names are unique does not suffice: who was renamed would be created a second time.
     pub refuses_existing: bool,
     /// By what a resource is found, the strongest first. Without `externalId` the target's externalId claims nothing.
     /// Absent: `externalId`, then `userName` or `displayName`.

@@ -112,6 +112,11 @@ impl SimBroker {
             && state.unanswered.values().all(BTreeMap::is_empty)
     }
 
+    /// How many messages wait to be delivered.
+    fn waiting(&self) -> u64 {
+        self.state().queues.values().map(|queue| queue.len() as u64).sum()
+    }
+
     /// Routes a message of an exchange that is bound to `intake`, or of `intake` itself.
     pub fn enter(&self, message: Message) {
         let key = message.routing_key.as_str();
@@ -255,6 +260,12 @@ impl Drop for SimConsumer {
 }
 
 impl Consumer for SimConsumer {
+    async fn waiting(&mut self) -> Result<u64, SessionEnded> {
+        self.breaks()?;
+        self.session();
+        Ok(self.broker.waiting())
+    }
+
     async fn next(&mut self, limit: usize) -> Result<Vec<Delivery>, SessionEnded> {
         self.breaks()?;
         let session = self.session();

@@ -22,6 +22,8 @@ pub struct Habits {
     pub strict_members: bool,
     /// Deleting a user takes it out of its groups.
     pub cascade: bool,
+    /// A second user with an externalId is refused, as one with a taken user name is.
+    pub unique: bool,
     /// An attribute that can't be removed by a PATCH.
     pub stubborn: Option<&'static str>,
 }
@@ -205,8 +207,10 @@ impl Directory {
         body: &Map<String, Value>,
         own: Option<&str>,
     ) -> Result<(), No> {
-        let Some(name) = body.get("userName").and_then(Value::as_str) else { return Ok(()) };
-        let mut holders = self.indexed(kind, "userName", &name.to_lowercase());
+        let text = |name| body.get(name).and_then(Value::as_str).unwrap_or_default();
+        let named = self.indexed(kind, "userName", &text("userName").to_lowercase());
+        let claimed = self.with_external_id(kind, text("externalId")).into_iter().map(|(id, _)| id);
+        let mut holders = named.chain(claimed.filter(|_| self.habits.unique));
         match kind == ResourceType::User && holders.any(|id| Some(id.as_str()) != own) {
             true => Err(No(409, "uniqueness")),
             false => Ok(()),

@@ -32,7 +32,7 @@ fn any_dialect(dice: &Dice) -> Dialect {
     for of_kind in [&mut dialect.users, &mut dialect.groups] {
         of_kind.update = *dice.pick(&[UpdateBy::Patch, UpdateBy::Patch, UpdateBy::Put]);
     }
-    // user names are unique there, groups' names are not
+    // users are unique there by each of their matchers, groups are not
     dialect.users.refuses_existing = dice.per_mille(300);
     dialect
 }
@@ -87,7 +87,9 @@ impl Scenario {
         self.settings.group = *dice.pick(&policies);
         self.settings.mode = *dice.pick(&[Mode::Auto, Mode::Auto, Mode::Single]);
         self.settings.concurrency = 1 + dice.below(4);
-        self.settings.dialect = Arc::new(any_dialect(dice));
+        let dialect = any_dialect(dice);
+        self.profile.habits.unique = dialect.users.refuses_existing;
+        self.settings.dialect = Arc::new(dialect);
         self
     }
 
@@ -145,7 +147,8 @@ impl Scenario {
             world.parts.target.break_down(Duration::from_secs(self.dice.between(1, 120)));
         }
         // where only a PUT without a version changes anything, nobody can respect what others do meanwhile
-        let respected = self.profile.habits.etag || self.profile.habits.patch;
+        let by_patch = ResourceType::ALL.map(|kind| self.settings.dialect.of(kind).update == UpdateBy::Patch);
+        let respected = self.profile.habits.etag || (self.profile.habits.patch && by_patch == [true, true]);
         if self.strangers && respected && self.dice.per_mille(150) {
             self.interfere(world);
         }
