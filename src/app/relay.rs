@@ -12,6 +12,7 @@ use crate::broker::connection::BrokerOptions;
 use crate::broker::consumer::{AmqpConsumer, ConsumerOptions};
 use crate::broker::inspector::Inspector;
 use crate::broker::publisher::AmqpPublisher;
+use crate::broker::stream::AmqpStream;
 use crate::broker::topology::Names;
 use crate::cli::Exit;
 use crate::config::Config;
@@ -19,9 +20,12 @@ use crate::ops::admin::{Admin, Probes};
 use crate::ops::clock::{SystemClock, ulid};
 use crate::ops::metrics;
 use crate::pipeline::flush::{Backlog, Flush};
+use crate::pipeline::gate::Gate;
 use crate::pipeline::intake::Intake;
 use crate::pipeline::letters::Letters;
 use crate::pipeline::ports::{Clock, Store, StoreError};
+use crate::pipeline::recover::{Recovery, Streams};
+use crate::pipeline::settings::Settings;
 use crate::store::redis::RedisStore;
 use crate::target::HttpTarget;
 
@@ -33,12 +37,19 @@ pub(super) struct Relay {
     consumer: AmqpConsumer,
     consuming: watch::Receiver<bool>,
     letters: Arc<LetterQueues>,
+    recovery: Watch,
+    gate: Arc<Gate>,
 }
+
+/// What watches the store.
+type Watch = Recovery<RedisStore, AmqpPublisher, AmqpStream>;
 
 /// The stages, wired.
 pub(super) struct Stages {
     pub(super) intake: Intake<RedisStore, AmqpPublisher>,
-    pub(super) flush: Arc<Flush<RedisStore, HttpTarget, AmqpPublisher>>,
+    pub(super) flush: Flush<RedisStore, HttpTarget, AmqpPublisher>,
+    letters: Arc<Letters<AmqpPublisher>>,
+    settings: Arc<Settings>,
 }
 
 /// Builds the stages; nothing is connected that is not used. At `stop` nobody waits for the budget any more.
@@ -66,8 +77,8 @@ pub(super) fn stages(
         backlog.clone(),
     );
     let target = Arc::new(target);
-    let flush = Flush::new(store, target, letters, clock, settings, ulid(), wake, backlog);
-    Stages { intake, flush: Arc::new(flush) }
+    let flush = Flush::new(store, target, letters.clone(), clock, settings.clone(), ulid(), wake, backlog);
+    Stages { intake, flush, letters, settings }
 }
 
 /// Tasks of the process: one that ends with an error, or before it was told to, ends them all.
@@ -81,7 +92,10 @@ impl Relay {
         target: HttpTarget,
         stop: CancellationToken,
     ) -> Self {
-        let Stages { intake, flush } = stages(config, broker.clone(), store.clone(), target, stop);
+        let Stages { intake, flush, letters, settings } =
+            stages(config, broker.clone(), store.clone(), target, stop);
+        let gate = Arc::new(Gate::closed());
+        let (intake, flush) = (intake.behind(gate.clone()), Arc::new(flush.behind(gate.clone())));
         let names = Names::new(&config.target.name);
         let (consuming_tx, consuming) = watch::channel(false);
         let queues = ConsumerOptions {
@@ -91,13 +105,18 @@ impl Relay {
             prefetch: config.amqp.prefetch,
         };
         let consumer = AmqpConsumer::new(broker.clone(), queues, consuming_tx);
+        let stream = |name| AmqpStream::new(broker.clone(), names.of(name));
+        let streams = Streams { journal: stream("journal"), outcomes: stream("outcomes") };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let recovery =
+            Recovery::new(store.clone(), letters, Some(streams), gate.clone(), clock, settings, ulid(), ulid);
         let letters = Arc::new(LetterQueues {
             inspector: Inspector::new(broker),
             dead: names.of("dead"),
             held: names.of("held"),
             rungs: config.delays.iter().map(|delay| names.rung(*delay)).collect(),
         });
-        Self { store, intake, flush, consumer, consuming, letters }
+        Self { store, intake, flush, consumer, consuming, letters, recovery, gate }
     }
 
     /// Runs all tasks until `stop`, then lets them finish what is in flight.
@@ -109,10 +128,15 @@ impl Relay {
         stop: CancellationToken,
     ) -> Result<Exit, Failure> {
         admin.started(self.probes());
-        let Relay { intake, flush, consumer, .. } = self;
+        let Relay { intake, flush, consumer, recovery, .. } = self;
         let token = stop.clone();
         tasks.spawn(async move {
             intake.run(consumer, token).await;
+            Ok(())
+        });
+        let token = stop.clone();
+        tasks.spawn(async move {
+            recovery.run(token).await;
             Ok(())
         });
         let token = stop.clone();
@@ -124,13 +148,14 @@ impl Relay {
     }
 
     fn probes(&self) -> Probes {
-        let (store, consuming) = (self.store.clone(), self.consuming.clone());
+        let (store, consuming, gate) = (self.store.clone(), self.consuming.clone(), self.gate.clone());
         let missing = move || -> std::pin::Pin<Box<dyn Future<Output = Vec<String>> + Send>> {
-            let (store, consuming) = (store.clone(), *consuming.borrow());
+            let (store, consuming, open) = (store.clone(), *consuming.borrow(), gate.is_open());
             Box::pin(async move {
                 let broker = (!consuming).then(|| "not consuming from RabbitMQ".to_owned());
                 let redis = ping(&store).await.err().map(|error| error.to_string());
-                broker.into_iter().chain(redis).collect()
+                let closed = (!open).then(|| "the store is being recovered: nothing is sent".to_owned());
+                broker.into_iter().chain(redis).chain(closed).collect()
             })
         };
         let (store, letters) = (self.store.clone(), self.letters.clone());

@@ -93,7 +93,8 @@ async fn do_forget(path: &Path, options: Forget) -> Result<Exit, Failure> {
     let config = load(path)?;
     let store = store(&config).await?;
     let loads = [Load { key: key.clone(), members: Vec::new() }];
-    let known = store.load(&loads).await.map_err(failed)?.pop().is_some_and(|loaded| loaded.version.0 > 0);
+    let loaded = store.load(&loads).await.map_err(failed)?.pop();
+    let known = loaded.is_some_and(|loaded| loaded.version.counter > 0);
     if !known {
         println!("nothing is known about {key}");
         return Ok(Exit::Differences);

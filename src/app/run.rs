@@ -61,9 +61,6 @@ async fn prepare(
     warn_of_eviction(&store).await;
     let Some(differences) = until(stop, || declare(broker, config, &store)).await else { return Ok(None) };
     report(&differences)?;
-    tracing::info!(
-        "the journal is filled, but not read yet: after a loss of Redis the events must be published again"
-    );
     Ok(Some(Arc::new(store)))
 }
 

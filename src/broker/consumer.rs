@@ -25,8 +25,13 @@ const LIVENESS: Duration = Duration::from_secs(30);
 /// Longest wait for that answer.
 const LIVENESS_TIMEOUT: Duration = Duration::from_secs(20);
 /// Asks for what there is.
-const PASSIVE: QueueDeclareOptions =
-    QueueDeclareOptions { passive: true, durable: false, exclusive: false, auto_delete: false, nowait: false };
+const PASSIVE: QueueDeclareOptions = QueueDeclareOptions {
+    passive: true,
+    durable: false,
+    exclusive: false,
+    auto_delete: false,
+    nowait: false,
+};
 
 /// What to consume.
 #[derive(Clone, Debug)]
@@ -146,7 +151,8 @@ async fn queue(
     let channel = connection.create_channel().await.map_err(failed)?;
     // before consuming: quality of service does not reach back
     channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(failed)?;
-    let declared = channel.queue_declare(short(name), PASSIVE, FieldTable::default()).await.map_err(failed)?;
+    let declared =
+        channel.queue_declare(short(name), PASSIVE, FieldTable::default()).await.map_err(failed)?;
     let waiting = u64::from(declared.message_count());
     let options = BasicConsumeOptions::default();
     let stream = channel
@@ -264,7 +270,7 @@ impl Consumer for AmqpConsumer {
         };
         let queue = match source {
             Source::Urgent => &mut held.urgent,
-            Source::Work => &mut held.work,
+            Source::Work | Source::Journal => &mut held.work,
         };
         match queue.ack(tag).await {
             Ok(true) => Ok(()),

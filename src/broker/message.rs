@@ -10,7 +10,8 @@ use crate::pipeline::ports::{Header, Message};
 
 /// Headers that the broker sets. A republished message that kept them could be dropped silently by the broker's
 /// dead-letter cycle detection (3.13 and older), so they are removed on the way in.
-const BROKER_SET: [&str; 5] = ["x-death", "x-delivery-count", "x-acquired-count", "CC", "BCC"];
+const BROKER_SET: [&str; 6] =
+    ["x-death", "x-delivery-count", "x-acquired-count", "x-stream-offset", "CC", "BCC"];
 
 /// True for a header that the broker set, or that would steer it.
 pub fn is_broker_set(name: &str) -> bool {

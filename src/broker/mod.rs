@@ -9,4 +9,5 @@ pub mod inspector;
 pub mod message;
 pub mod publisher;
 pub mod scan;
+pub mod stream;
 pub mod topology;

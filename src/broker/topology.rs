@@ -130,6 +130,7 @@ impl Names {
             out: self.of("out"),
             dead: self.of("dead"),
             held: self.of("held"),
+            outcomes: self.of("outcomes"),
             rungs: delays.iter().map(|delay| self.rung(*delay)).collect(),
         }
     }
@@ -164,8 +165,11 @@ impl TopologyOptions {
         let names = Names::new(&self.target);
         let (intake, out, dead) = (names.of("intake"), names.of("out"), names.of("dead"));
         let mut objects = self.exchanges(&names);
-        objects.push(self.journal(&names));
+        objects.push(self.stream(names.of("journal")));
         objects.push(bind(&intake, &names.of("journal"), "#"));
+        let outcomes = names.of("outcomes");
+        objects.push(self.stream(outcomes.clone()));
+        objects.push(bind(&out, &outcomes, &outcomes));
         objects.push(quorum(dead.clone(), NO_LIMIT, vec![]));
         objects.push(bind(&out, &dead, &dead));
         let parked = names.of("parked");
@@ -229,7 +233,7 @@ impl TopologyOptions {
     }
 
     /// 3.10 compares `x-max-age` as a text when a stream is declared again: always the same spelling.
-    fn journal(&self, names: &Names) -> Object {
+    fn stream(&self, name: String) -> Object {
         let max_bytes = i64::try_from(self.journal_max_bytes).unwrap_or(i64::MAX);
         let arguments = vec![
             ("x-queue-type", text("stream")),
@@ -237,7 +241,7 @@ impl TopologyOptions {
             ("x-max-length-bytes", Argument::Number(max_bytes)),
             ("x-stream-max-segment-size-bytes", Argument::Number(SEGMENT_BYTES.min(max_bytes))),
         ];
-        Object::Queue { name: names.of("journal"), arguments }
+        Object::Queue { name, arguments }
     }
 }
 

@@ -127,6 +127,12 @@ impl Places {
         Admission::Granted
     }
 
+    /// Gives back a place that was taken at this time; a later one stays.
+    pub fn restore(&mut self, key: &ResourceKey, at: Millis) {
+        let held = self.0.entry(key.clone()).or_insert(at);
+        *held = at.max(*held);
+    }
+
     /// Who has a place in a window.
     pub fn within(&self, window: Window, now: Millis) -> impl Iterator<Item = &ResourceKey> {
         let before = window.before(now);

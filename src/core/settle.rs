@@ -46,7 +46,8 @@ pub fn begin(record: &mut Record, entries: &mut Entries, operation: &Operation, 
 }
 
 /// Makes an entry speak of this incarnation of the group.
-fn enter(entry: &mut MemberEntry, incarnation: u32) {
+/// An entry speaks of this incarnation from now on.
+pub(super) fn enter(entry: &mut MemberEntry, incarnation: u32) {
     if entry.incarnation != incarnation {
         entry.incarnation = incarnation;
         entry.applied = None;

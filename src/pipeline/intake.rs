@@ -3,7 +3,7 @@
 
 mod merge;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +11,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::flush::Backlog;
+use super::gate::Gate;
 use super::in_order::InOrder;
 use super::letters::{Letters, traceparent};
 use super::ports::{
-    Clock, Consumer, Delivery, Header, Load, Loaded, PublishError, Publisher, Reschedule, Source, Store,
-    StoreError, Swap, Swapped,
+    Clock, Consumer, Delivery, Header, Load, Loaded, Message, PublishError, Publisher, Reschedule, Source,
+    Store, StoreError, Swap, Swapped,
 };
 use super::recent::Recent;
 use super::schedule::after_approval;
@@ -45,7 +46,7 @@ const SUSPECT: u32 = 3;
 
 /// Why a batch could not be settled. Nothing of it was acknowledged.
 #[derive(Debug, thiserror::Error)]
-enum Unsettled {
+pub(super) enum Unsettled {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -62,6 +63,29 @@ pub struct Intake<S, P> {
     wake: Arc<Notify>,
     backlog: Arc<Backlog>,
     recent: Recent,
+    gate: Arc<Gate>,
+    /// Whatever of this is merged was lost with the store.
+    again: Lost,
+}
+
+/// What a store has lost that is merged again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    Nothing,
+    /// What was known of these resources.
+    Some(BTreeSet<ResourceKey>),
+    /// Everything.
+    All,
+}
+
+impl Lost {
+    fn has(&self, key: &ResourceKey) -> bool {
+        match self {
+            Lost::Nothing => false,
+            Lost::Some(keys) => keys.contains(key),
+            Lost::All => true,
+        }
+    }
 }
 
 /// What one delivery says.
@@ -82,7 +106,23 @@ impl<S: Store, P: Publisher> Intake<S, P> {
         wake: Arc<Notify>,
         backlog: Arc<Backlog>,
     ) -> Self {
-        Self { store, letters, clock, settings, wake, backlog, recent: Recent::default() }
+        let (recent, gate) = (Recent::default(), Arc::default());
+        Self { store, letters, clock, settings, wake, backlog, recent, gate, again: Lost::Nothing }
+    }
+
+    /// Merges under the generation that this gate names.
+    pub fn behind(self, gate: Arc<Gate>) -> Self {
+        Self { gate, ..self }
+    }
+
+    /// Merges what was lost with the store: whatever it touches is to be read at the target.
+    pub(super) fn again(self, again: Lost) -> Self {
+        Self { again, ..self }
+    }
+
+    /// True if a message did not come through the relay's own exchange.
+    pub(super) fn is_from_publishers(&self, message: &Message) -> bool {
+        message.exchange != self.settings.routes.intake
     }
 
     /// Works until `stop`, then gives back what is unanswered.
@@ -95,6 +135,11 @@ impl<S: Store, P: Publisher> Intake<S, P> {
     /// covers everything before it. After `stop` what was begun is finished.
     async fn work<C: Consumer>(self: Arc<Self>, consumer: &mut C, stop: &CancellationToken) {
         let mut merging = InOrder::new();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = self.gate.stands() => {}
+        }
         let mut silence = self.at_start(consumer, stop).await;
         loop {
             let may_take = merging.len() < AT_ONCE && !stop.is_cancelled();
@@ -174,8 +219,13 @@ impl<S: Store, P: Publisher> Intake<S, P> {
             loop {
                 match self.merge(&group).await {
                     Ok(verdicts) => break begun.verdicts.extend(verdicts),
-                    Err(error) if !waits.after(&error, &stop).await => return None,
-                    Err(_) => {}
+                    Err(error) => {
+                        self.gate.suspect();
+                        self.recent.forget();
+                        if !waits.after(&error, &stop).await {
+                            return None;
+                        }
+                    }
                 }
             }
         }
@@ -202,7 +252,7 @@ impl<S: Store, P: Publisher> Intake<S, P> {
     }
 
     /// Merges the changes of some deliveries and hands back the verdicts; what can't be decoded is dead-lettered.
-    async fn merge(&self, group: &[Delivery]) -> Result<Vec<Verdict>, Unsettled> {
+    pub(super) async fn merge(&self, group: &[Delivery]) -> Result<Vec<Verdict>, Unsettled> {
         let now = self.clock.now();
         let mut changes: BTreeMap<ResourceKey, Vec<(Change, Source)>> = BTreeMap::new();
         let mut verdicts = Vec::new();
@@ -265,7 +315,7 @@ impl<S: Store, P: Publisher> Intake<S, P> {
     }
 
     /// What was decided about these words is decided here too.
-    async fn merge_verdict(&self, verdict: &Verdict) -> Result<(), StoreError> {
+    pub(super) async fn merge_verdict(&self, verdict: &Verdict) -> Result<(), StoreError> {
         let values: Vec<String> = verdict.words.members.iter().map(|(value, _)| value.clone()).collect();
         loop {
             let loads = [Load { key: verdict.key.clone(), members: values.clone() }];

@@ -19,7 +19,9 @@ use crate::core::resource::ResourceKey;
 use crate::core::revision::Revision;
 use crate::core::schedule::Millis;
 use crate::core::settle;
+use crate::core::settled::Settled;
 use crate::decode::{Refusal, intent, verdict};
+use crate::pipeline::recover::Mark;
 
 /// Longest `x-relay-detail`, in bytes.
 const MAX_DETAIL: usize = 1024;
@@ -202,6 +204,34 @@ impl<P: Publisher> Letters<P> {
         let now = self.clock.now();
         let (routing_key, body) = verdict::encode(key, kind, words, &self.target, now, self.ids);
         self.enter(routing_key, body, now, round, None).await
+    }
+
+    /// Writes a mark of the relay's own into the journal, which changes nothing where it is merged.
+    pub(super) async fn mark(&self, mark: &Mark) -> Result<(), PublishError> {
+        let message = mark.message(&self.target, self.clock.now(), (self.ids)());
+        self.publisher.publish(Message { exchange: self.routes.intake.clone(), ..message }).await
+    }
+
+    /// Writes a mark behind all outcomes.
+    pub(super) async fn mark_outcomes(&self, mark: &Mark) -> Result<(), PublishError> {
+        let message = mark.message(&self.target, self.clock.now(), (self.ids)());
+        let routing_key = self.routes.outcomes.clone();
+        self.publisher.publish(Message { exchange: self.routes.out.clone(), routing_key, ..message }).await
+    }
+
+    /// Keeps what was settled in the stream of outcomes.
+    pub(super) async fn settled(&self, settled: &Settled) -> Result<(), PublishError> {
+        self.publisher
+            .publish(Message {
+                exchange: self.routes.out.clone(),
+                routing_key: self.routes.outcomes.clone(),
+                body: serde_json::json!(settled).to_string().into_bytes(),
+                content_type: Some("application/json".into()),
+                message_id: Some((self.ids)()),
+                timestamp: Some(settled.at),
+                ..Message::default()
+            })
+            .await
     }
 
     /// Says again what a letter carries, by `origin`: it enters as if it came from a publisher.

@@ -1,6 +1,7 @@
 //! The stages: intake, flush, settle. Generic over the traits in [`ports`]; names no client library.
 
 pub mod flush;
+pub mod gate;
 pub mod head;
 pub mod held;
 mod in_order;
@@ -9,5 +10,6 @@ pub mod letters;
 pub mod operator;
 pub mod ports;
 mod recent;
+pub mod recover;
 pub mod schedule;
 pub mod settings;

@@ -9,7 +9,7 @@ use crate::core::schedule::{Due, Millis};
 pub async fn verify<S: Store>(store: &S, key: &ResourceKey, now: Millis) -> Result<bool, StoreError> {
     loop {
         let loads = [Load { key: key.clone(), members: Vec::new() }];
-        let Some(loaded) = store.load(&loads).await?.pop().filter(|loaded| loaded.version.0 > 0) else {
+        let Some(loaded) = store.load(&loads).await?.pop().filter(|loaded| loaded.version.counter > 0) else {
             return Ok(false);
         };
         let mut record = loaded.record;

@@ -36,6 +36,11 @@ impl Recent {
         (now.since(at) < GOOD_FOR).then(|| Loaded { key: key.clone(), version, record, members })
     }
 
+    /// Forgets all: the store may have lost something.
+    pub(super) fn forget(&self) {
+        *self.generations() = Default::default();
+    }
+
     /// Keeps records as they were just written.
     pub(super) fn keep(&self, written: Vec<(ResourceKey, Version, Record)>, now: Millis) {
         let mut generations = self.generations();
@@ -60,10 +65,10 @@ mod tests {
     #[test]
     fn a_record_is_taken_once_and_only_while_it_is_fresh() {
         let recent = Recent::default();
-        let written = |n| vec![(key(n), Version(3), Record::default())];
+        let written = |n| vec![(key(n), Version::of(3), Record::default())];
         recent.keep(written(1), Millis(0));
         recent.keep(written(2), Millis(0));
-        assert_eq!(recent.take(&key(1), Millis(1_999)).map(|loaded| loaded.version), Some(Version(3)));
+        assert_eq!(recent.take(&key(1), Millis(1_999)).map(|loaded| loaded.version), Some(Version::of(3)));
         assert_eq!(recent.take(&key(1), Millis(1_999)), None);
         assert_eq!(recent.take(&key(2), Millis(2_000)), None);
     }
@@ -72,7 +77,7 @@ mod tests {
     fn it_is_bounded() {
         let recent = Recent::default();
         for n in 0..5 * MAX_RECORDS {
-            recent.keep(vec![(key(n), Version(1), Record::default())], Millis(0));
+            recent.keep(vec![(key(n), Version::of(1), Record::default())], Millis(0));
         }
         assert!(recent.generations().iter().map(HashMap::len).sum::<usize>() <= 2 * MAX_RECORDS);
         assert!(recent.take(&key(5 * MAX_RECORDS - 1), Millis(0)).is_some());

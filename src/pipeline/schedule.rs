@@ -53,6 +53,15 @@ pub fn after_merge(
     changed
 }
 
+/// The store lost what it knew of a resource: it is due at once. True if its place has changed.
+pub fn after_loss(key: &ResourceKey, record: &mut Record, now: Millis) -> bool {
+    if record.due.is_some() {
+        return false;
+    }
+    record.due = Some(Due { lane: lane(key, record), at: now });
+    record.claim.is_none()
+}
+
 /// An operator let a word through: its resource is due at once. True if its place has changed.
 pub fn after_approval(key: &ResourceKey, record: &mut Record, now: Millis) -> bool {
     let due = Due { lane: lane(key, record), at: now };

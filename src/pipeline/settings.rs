@@ -97,6 +97,8 @@ pub struct Routes {
     pub dead: String,
     /// The key of the queue on `out` whose letters wait for an operator.
     pub held: String,
+    /// The key of the stream of outcomes on `out`.
+    pub outcomes: String,
     /// The keys of the rungs on `out`, one per delay.
     pub rungs: Vec<String>,
 }

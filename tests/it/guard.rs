@@ -171,7 +171,7 @@ async fn granted(store: &RedisStore, people: std::ops::Range<usize>, limits: Lim
 
 async fn is_at_target(store: &RedisStore, n: usize, version: u64, id: Option<&str>) {
     let record = Record { id: id.and_then(TargetId::new), ..Record::default() };
-    let (expected, members, reschedule) = (Version(version), Vec::new(), Reschedule::Keep);
+    let (expected, members, reschedule) = (Version::of(version), Vec::new(), Reschedule::Keep);
     store.swap(&[Swap { key: person(n), expected, record, members, reschedule }]).await.unwrap();
 }
 

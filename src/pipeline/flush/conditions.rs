@@ -31,6 +31,10 @@ pub(super) enum Tiding {
 impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     /// Prepares the target; a time to wait if it is paused or in trouble.
     pub(super) async fn ready(&self) -> Result<Option<Duration>, StoreError> {
+        if !self.gate.is_open() {
+            return Ok(Some(NAP));
+        }
+        self.forget_after_loss();
         self.tell().await?;
         self.heed().await?;
         let now = self.clock.now();
@@ -48,6 +52,17 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             return Ok(Some(FRESH));
         }
         self.probe(known).await
+    }
+
+    /// What was learnt of the target when the store was another: it is not empty any more.
+    fn forget_after_loss(&self) {
+        let generation = self.gate.generation();
+        let mut learnt = self.learnt();
+        if learnt.generation.is_some() && learnt.generation != generation {
+            learnt.empty.clear();
+            learnt.absent.clear();
+        }
+        learnt.generation = generation;
     }
 
     /// Asks the target what it can do: that it answers ends a trouble, for all replicas.

@@ -137,7 +137,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         }
         Ok(Explanation {
             resource: key.to_string(),
-            known: item.version.0 > 0,
+            known: item.version.counter > 0,
             desired: desired(&item),
             applied: applied(&item.record),
             withheld: withheld(&item.record),

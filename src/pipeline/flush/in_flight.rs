@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
+use crate::core::generation::Generation;
 use crate::core::resource::ResourceKey;
 
 /// One of the batches of this process.
@@ -15,6 +16,8 @@ pub(super) struct Batch(u64);
 struct Held {
     batch: Batch,
     lease: Option<Instant>,
+    /// Under which generation of the store it was claimed.
+    generation: Generation,
 }
 
 /// Resources in flight.
@@ -39,7 +42,7 @@ impl InFlight {
         for key in keys {
             match self.held.entry(key.clone()) {
                 Entry::Vacant(vacant) => {
-                    vacant.insert(Held { batch, lease: None });
+                    vacant.insert(Held { batch, lease: None, generation: Generation::default() });
                     engaged.push(key);
                 }
                 Entry::Occupied(_) => drop(self.missed.insert(key)),
@@ -61,14 +64,20 @@ impl InFlight {
         own.into_iter().filter(|key| self.release(key)).collect()
     }
 
-    pub fn keys(&self) -> Vec<ResourceKey> {
-        self.held.keys().cloned().collect()
+    /// All of them, by the generation under which they were claimed.
+    pub fn by_generation(&self) -> BTreeMap<Generation, Vec<ResourceKey>> {
+        let mut by_generation: BTreeMap<Generation, Vec<ResourceKey>> = BTreeMap::new();
+        for (key, held) in self.held.iter().filter(|(_, held)| held.lease.is_some()) {
+            by_generation.entry(held.generation).or_default().push(key.clone());
+        }
+        by_generation
     }
 
     /// These are leased until then.
-    pub fn leased(&mut self, keys: &[ResourceKey], until: Instant) {
+    pub fn leased(&mut self, keys: &[ResourceKey], generation: Generation, until: Instant) {
         for key in keys {
             if let Some(held) = self.held.get_mut(key) {
+                held.generation = generation;
                 held.lease = Some(held.lease.map_or(until, |held| held.max(until)));
             }
         }
@@ -97,7 +106,7 @@ mod tests {
         assert!(!in_flight.release(&keys(&["a"])[0]));
         assert_eq!(in_flight.engage(second, keys(&["a", "b"]).into_iter()), keys(&["a"]));
         assert_eq!(in_flight.release_batch(first), keys(&["b"]));
-        assert_eq!(in_flight.keys(), keys(&["a"]));
+        assert_eq!(in_flight.held.keys().cloned().collect::<Vec<_>>(), keys(&["a"]));
         assert_eq!(in_flight.release_batch(second), keys(&[]));
     }
 }

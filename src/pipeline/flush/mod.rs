@@ -32,11 +32,13 @@ use self::company::Company;
 use self::conditions::Tiding;
 use self::in_flight::{Batch, InFlight};
 use self::start::Started;
+use super::gate::Gate;
 use super::letters::Letters;
 use super::ports::{Capabilities, Clock, Publisher, Store, StoreError, Target};
 use super::settings::{LEASE, Mode, Settings};
 use crate::core::circuit::Circuit;
 use crate::core::gap::Rules;
+use crate::core::generation::Generation;
 use crate::core::health::TargetHealth;
 use crate::core::resource::{ResourceKey, ResourceType};
 use crate::core::schedule::{Due, Lane, Millis};
@@ -95,6 +97,8 @@ struct Learnt {
     /// Resources that this process is working on.
     in_flight: InFlight,
     company: Company,
+    /// The generation of the store under which this was learnt.
+    generation: Option<Generation>,
     /// When the guard was last said to have tripped.
     tripped: BTreeMap<ResourceType, Millis>,
 }
@@ -111,6 +115,9 @@ pub struct Flush<S, T, P> {
     wake: Arc<Notify>,
     backlog: Arc<Backlog>,
     learnt: Mutex<Learnt>,
+    gate: Arc<Gate>,
+    /// When this process began.
+    started: Millis,
 }
 
 impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
@@ -126,8 +133,25 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         wake: Arc<Notify>,
         backlog: Arc<Backlog>,
     ) -> Self {
-        let learnt = Mutex::default();
-        Self { store, target, letters, clock, settings, owner, wake, backlog, learnt }
+        let (learnt, started) = (Mutex::default(), clock.now());
+        Self {
+            store,
+            target,
+            letters,
+            clock,
+            settings,
+            owner,
+            wake,
+            backlog,
+            learnt,
+            gate: Arc::default(),
+            started,
+        }
+    }
+
+    /// Claims and sends nothing while this gate is closed.
+    pub fn behind(self, gate: Arc<Gate>) -> Self {
+        Self { gate, ..self }
     }
 
     fn learnt(&self) -> MutexGuard<'_, Learnt> {
@@ -191,6 +215,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
 
     fn stumble(&self, what: &str, error: &StoreError) -> Pace {
         tracing::warn!(%error, "{what}");
+        self.gate.suspect();
         Pace::Sleep(Duration::from_secs(1))
     }
 
@@ -301,21 +326,20 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let mut tick = tokio::time::interval(LEASE / 4);
         loop {
             tick.tick().await;
-            let held = self.learnt().in_flight.keys();
-            if held.is_empty() {
-                continue;
-            }
-            if let Err(error) = self.lease(&held).await {
-                tracing::warn!(%error, resources = held.len(), "leases could not be renewed");
+            let held = self.learnt().in_flight.by_generation();
+            for (generation, keys) in held {
+                if let Err(error) = self.lease(&keys, generation).await {
+                    tracing::warn!(%error, resources = keys.len(), "leases could not be renewed");
+                }
             }
         }
     }
 
     /// Leases these resources, and remembers until when that certainly holds.
-    async fn lease(&self, keys: &[ResourceKey]) -> Result<(), StoreError> {
+    async fn lease(&self, keys: &[ResourceKey], generation: Generation) -> Result<(), StoreError> {
         let until = now() + LEASE;
-        self.store.renew(&self.owner, keys, self.clock.now(), LEASE).await?;
-        self.learnt().in_flight.leased(keys, until);
+        self.store.renew(&self.owner, keys, generation, self.clock.now(), LEASE).await?;
+        self.learnt().in_flight.leased(keys, generation, until);
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use super::start::Draw;
 use super::{COMPANY_POLL, Flush, Pace};
 use crate::core::desired::Presence;
 use crate::core::gap::{Reference, References};
+use crate::core::generation::Generation;
 use crate::core::letter::Class;
 use crate::core::plan::Purpose;
 use crate::core::record::user_key;
@@ -19,7 +20,7 @@ use crate::core::schedule::Lane;
 use crate::core::settle;
 use crate::pipeline::letters::Reason;
 use crate::pipeline::ports::{
-    Load, Publisher, Reschedule, Store, StoreError, Swap, Swapped, Target, Transport,
+    Load, OtherGeneration, Publisher, Reschedule, Store, StoreError, Swap, Swapped, Target, Transport,
 };
 use crate::pipeline::settings::{LEASE, ReferenceKind};
 
@@ -309,7 +310,14 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             return Ok(Vec::new());
         }
         let keys: Vec<ResourceKey> = ready.iter().map(|(key, _)| key.clone()).collect();
-        self.lease(&keys).await?;
+        let generations: BTreeSet<Generation> =
+            keys.iter().filter_map(|key| items.get(key)).map(|item| item.version.generation).collect();
+        for generation in generations {
+            if !self.gate.allows(generation) {
+                return Err(StoreError { what: "claim resources".into(), source: OtherGeneration.into() });
+            }
+            self.lease(&keys, generation).await?;
+        }
         let (mut claims, mut swaps) = (Vec::new(), Vec::new());
         for (key, ready) in ready {
             let Some(mut item) = items.remove(&key) else { continue };

@@ -20,6 +20,7 @@ use crate::core::resource::{ResourceType, TargetId};
 use crate::core::retry::Next;
 use crate::core::schedule::Millis;
 use crate::core::settle;
+use crate::core::settled::Settled;
 use crate::pipeline::letters::{Case, Reason};
 use crate::pipeline::ports::{Owner, PublishError, Publisher, Store, StoreError, Target};
 
@@ -52,7 +53,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             let change = self.act(&claim, disposition, &outcome, ids).await;
             (claim, change)
         });
-        let changes = join_all(changes).await;
+        let mut changes = join_all(changes).await;
+        self.keep_outcomes(&mut changes).await;
         self.claim_ids(&changes).await?;
         self.commit(changes).await
     }
@@ -200,6 +202,23 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         self.letters.dead(&claim.case(&record, &intent, &reason)).await.inspect_err(refused_letter)?;
         tracing::warn!(resource = %claim.item.key, class = %class, status = reason.status, "dead-lettered");
         Ok(Change::Buried { intent, doubt })
+    }
+
+    /// What was applied is kept in the stream of outcomes before the record says so: where that fails, nobody knows.
+    async fn keep_outcomes(&self, changes: &mut [(Claimed, Change)]) {
+        let at = self.clock.now();
+        let kept = changes.iter_mut().map(|(claim, change)| async move {
+            let Change::Applied { answer, .. } = change else { return };
+            let path = claim.ready.operation.path(&self.settings.dialect);
+            let Claimed { item, ready, .. } = claim;
+            let ids = &item.record.event_ids;
+            let settled = Settled::new(&ready.operation, &path, &ready.sent, answer.status, ids, at);
+            if let Err(error) = self.letters.settled(&settled).await {
+                tracing::warn!(%error, resource = %item.key, "an outcome was not kept: the target is read again");
+                *change = Change::Unknown { late: false, wait: Duration::from_secs(1) };
+            }
+        });
+        join_all(kept).await;
     }
 
     /// Newly created resources are ours from now on (D16).

@@ -50,6 +50,10 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let now = self.clock.now();
         let patient = lanes.as_slice() != [Lane::Deprovision];
         let since = if patient && self.backlog.get() { self.settings.catch_up } else { Duration::ZERO };
+        // what has been due for long may be old news: this process gives the backlog its time
+        if now.since(self.started) < since {
+            return Ok(Started::Nothing);
+        }
         if patient && !self.worth_sending(limit, lanes, (now, now.minus(since))).await? {
             return Ok(Started::Waiting);
         }

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Intake, MEMBERS_PER_SWAP};
 use crate::core::change::Change;
 use crate::core::desired::Merged;
+use crate::core::lost::lost;
 use crate::core::record::{Record, Trouble};
 use crate::core::resource::ResourceKey;
 use crate::core::schedule::{Lane, Millis};
 use crate::pipeline::ports::{Load, Loaded, Publisher, Reschedule, Source, Store, StoreError, Swap, Swapped};
 use crate::pipeline::recent::Recent;
-use crate::pipeline::schedule::after_merge;
+use crate::pipeline::schedule::{after_loss, after_merge};
 
 impl<S: Store, P: Publisher> Intake<S, P> {
     /// Load, merge, swap; again for those that somebody else changed meanwhile.
@@ -93,6 +94,8 @@ impl<S: Store, P: Publisher> Intake<S, P> {
         let (mut touched, mut results) = (BTreeSet::new(), Vec::new());
         let mut rescheduled = false;
         let now = self.clock.now();
+        let again = self.again.has(&key);
+        let before = again.then(|| (record.clone(), members.clone()));
         for (change, source) in changes {
             let intake = record.merge(change, &members);
             take_attempts(&mut record, change, intake.merged, now);
@@ -100,11 +103,19 @@ impl<S: Store, P: Publisher> Intake<S, P> {
                 touched.insert(value.clone());
                 members.insert(value, entry);
             }
+            if again {
+                for (value, entry) in lost(&mut record, &members, change) {
+                    touched.insert(value.clone());
+                    members.insert(value, entry);
+                }
+                rescheduled |= after_loss(&key, &mut record, now);
+            }
             rescheduled |= after_merge(&key, &mut record, change, intake.merged, now, self.settings.linger);
             results.push((intake.merged, *source));
         }
         let is_news = results.iter().any(|(merged, _)| *merged == Merged::New);
-        let swap = (is_news || record.due != due).then(|| Swap {
+        let is_doubtful = before.is_some_and(|before| before != (record.clone(), members.clone()));
+        let swap = (is_news || is_doubtful || record.due != due).then(|| Swap {
             key,
             expected: version,
             record,
@@ -181,7 +192,7 @@ fn count(results: &[(Merged, Source)]) {
     for (merged, source) in results {
         let result = match (merged, source) {
             (Merged::New, _) => "new",
-            (_, Source::Urgent) => continue,
+            (_, Source::Urgent | Source::Journal) => continue,
             (Merged::Duplicate, Source::Work) => "duplicate",
             (Merged::Stale, Source::Work) => "stale",
         };

@@ -12,6 +12,8 @@ pub enum Source {
     Urgent,
     /// `scim-relay.T.work`.
     Work,
+    /// `scim-relay.T.journal`: what is in it was in `work` too.
+    Journal,
 }
 
 /// A message taken from a queue and not yet acknowledged. Consumed by its answer.

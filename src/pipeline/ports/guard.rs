@@ -18,4 +18,11 @@ pub trait Guard: Send + Sync + 'static {
         limits: &Limits,
         now: Millis,
     ) -> impl Future<Output = Result<Vec<Admission>, StoreError>> + Send;
+
+    /// Gives back places that were taken in a life of the store that ended, each at its time.
+    fn restore(
+        &self,
+        kind: ResourceType,
+        places: &[(ResourceKey, Millis)],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

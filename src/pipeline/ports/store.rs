@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
+use crate::core::generation::Generation;
 use crate::core::record::{MemberEntry, Record};
 use crate::core::resource::{ResourceKey, ResourceType, TargetId};
 use crate::core::schedule::{Due, Lane, Millis};
@@ -18,9 +19,26 @@ pub struct StoreError {
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-/// A record's version counter. 0: there is no record yet.
+/// The store has another generation than the one under which a record was loaded: it has lost something since.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the store has lost something and is being recovered")]
+pub struct OtherGeneration;
+
+/// The version of a record: its counter, in one generation of the store. Counter 0: there is no record yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version(pub u64);
+pub struct Version {
+    /// Goes up with each write.
+    pub counter: u64,
+    /// The generation under which it was loaded; a store that has another refuses what was made of it.
+    pub generation: Generation,
+}
+
+impl Version {
+    /// In a store that nobody has stamped.
+    pub const fn of(counter: u64) -> Self {
+        Self { counter, generation: Generation(0) }
+    }
+}
 
 /// Which record to load, with which of its members.
 #[derive(Clone, Debug)]
@@ -176,13 +194,14 @@ pub trait Store: super::Switch + super::Guard {
         member: &str,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Grants or renews the lease of `owner` in the buckets of these resources: one small call per bucket, which also goes
+    /// Grants or renews the lease of `owner` in the buckets of these resources, loaded under this generation: one small call per bucket, which also goes
     /// on holding them in the schedule (`now + lease`). One that is due within half a lease is not held any more: it was
     /// put there by a settlement or a merge.
     fn renew(
         &self,
         owner: &str,
         held: &[ResourceKey],
+        generation: Generation,
         now: Millis,
         lease: Duration,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;

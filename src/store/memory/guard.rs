@@ -21,6 +21,13 @@ impl Guard for MemoryStore {
         let places = state.places.entry(kind).or_default();
         Ok(keys.iter().map(|key| places.admit(key, most, now)).collect())
     }
+
+    async fn restore(&self, kind: ResourceType, places: &[(ResourceKey, Millis)]) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let taken = state.places.entry(kind).or_default();
+        places.iter().for_each(|(key, at)| taken.restore(key, *at));
+        Ok(())
+    }
 }
 
 impl State {

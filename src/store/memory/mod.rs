@@ -3,6 +3,7 @@
 mod budget;
 mod guard;
 mod letters;
+mod stamps;
 mod switch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,28 +11,33 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::core::budget::Books;
+use crate::core::generation::Generation;
 use crate::core::guard::Places;
 use crate::core::record::{MemberEntry, Record};
 use crate::core::resource::{ResourceKey, ResourceType, TargetId};
 use crate::core::schedule::{Due, Lane, Millis};
 use crate::pipeline::ports::{
-    Backlog, Clock, LedgerPage, Load, Loaded, Owner, Place, Reschedule, Store, StoreError, Swap, Swapped,
-    Version,
+    Backlog, Clock, LedgerPage, Load, Loaded, OtherGeneration, Owner, Place, Reschedule, Store, StoreError,
+    Swap, Swapped, Version,
 };
 use crate::store::bucket::bucket_of;
 
 /// Entries in one page of a ledger scan.
 const PAGE: usize = 1_000;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Held {
-    version: Version,
+    counter: u64,
     record: Record,
     members: BTreeMap<String, MemberEntry>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
+    /// Under which it was stamped.
+    generation: Generation,
+    /// Who recovers, and until when.
+    recoverer: Option<(String, Millis)>,
     records: BTreeMap<ResourceKey, Held>,
     due: BTreeMap<ResourceKey, Due>,
     dependents: BTreeMap<ResourceKey, BTreeSet<ResourceKey>>,
@@ -50,13 +56,14 @@ struct State {
 #[derive(Debug)]
 pub struct MemoryStore {
     state: Mutex<State>,
+    stamps: stamps::Local,
     clock: Arc<dyn Clock>,
 }
 
 impl MemoryStore {
     /// An empty store; leases end by this clock.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { state: Mutex::default(), clock }
+        Self { state: Mutex::default(), stamps: stamps::Local::default(), clock }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -65,11 +72,11 @@ impl MemoryStore {
 }
 
 impl State {
-    fn load(&self, what: &Load) -> Loaded {
+    fn load(&self, what: &Load, generation: Generation) -> Loaded {
         let Some(held) = self.records.get(&what.key) else {
             return Loaded {
                 key: what.key.clone(),
-                version: Version::default(),
+                version: Version { counter: 0, generation },
                 record: Record::default(),
                 members: BTreeMap::new(),
             };
@@ -77,20 +84,20 @@ impl State {
         let entry = |value: &String| Some((value.clone(), held.members.get(value)?.clone()));
         Loaded {
             key: what.key.clone(),
-            version: held.version,
+            version: Version { counter: held.counter, generation },
             record: held.record.clone(),
             members: what.members.iter().filter_map(entry).collect(),
         }
     }
 
     fn swap(&mut self, swap: Swap) -> Swapped {
-        let version = self.records.get(&swap.key).map_or(Version::default(), |held| held.version);
-        if version != swap.expected {
+        let counter = self.records.get(&swap.key).map_or(0, |held| held.counter);
+        if counter != swap.expected.counter {
             return Swapped::Conflict;
         }
         let held = self.records.entry(swap.key.clone()).or_default();
-        held.version.0 += 1;
-        let version = held.version;
+        held.counter += 1;
+        let version = Version { counter: held.counter, generation: self.generation };
         let new_id = swap.record.id.is_some() && swap.record.id != held.record.id;
         for (value, entry) in swap.members {
             match entry {
@@ -114,7 +121,7 @@ impl State {
 
     fn touch(&mut self, key: &ResourceKey, due: Due) {
         let Some(held) = self.records.get_mut(key) else { return };
-        held.version.0 += 1;
+        held.counter += 1;
         let new = match self.due.get(key) {
             Some(held) => Due { lane: held.lane.min(due.lane), at: held.at.min(due.at) },
             None => due,
@@ -126,12 +133,17 @@ impl State {
 impl Store for MemoryStore {
     async fn load(&self, what: &[Load]) -> Result<Vec<Loaded>, StoreError> {
         let state = self.state();
-        Ok(what.iter().map(|load| state.load(load)).collect())
+        let generation = self.stamps.generation();
+        Ok(what.iter().map(|load| state.load(load, generation)).collect())
     }
 
     async fn swap(&self, swaps: &[Swap]) -> Result<Vec<Swapped>, StoreError> {
         let mut state = self.state();
-        Ok(swaps.iter().map(|swap| state.swap(swap.clone())).collect())
+        let swapped = swaps.iter().map(|swap| match swap.expected.generation == state.generation {
+            true => Ok(state.swap(swap.clone())),
+            false => Err(StoreError { what: "swap records".into(), source: OtherGeneration.into() }),
+        });
+        swapped.collect()
     }
 
     async fn dirty_members(
@@ -206,10 +218,14 @@ impl Store for MemoryStore {
         &self,
         owner: &str,
         held: &[ResourceKey],
+        generation: Generation,
         now: Millis,
         lease: Duration,
     ) -> Result<(), StoreError> {
         let mut state = self.state();
+        if state.generation != generation {
+            return Err(StoreError { what: "renew leases".into(), source: OtherGeneration.into() });
+        }
         for key in held {
             state.leases.insert((bucket_of(&key.to_string()), owner.to_owned()), now.plus(lease));
             // what was put into the schedule meanwhile stays due

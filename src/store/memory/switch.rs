@@ -9,7 +9,7 @@ use crate::core::disposition::Trouble;
 use crate::core::schedule::{Lane, Millis};
 use crate::pipeline::ports::{StoreError, Switch};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct SwitchState {
     circuit: Circuit,
     probe: Option<(String, Millis)>,

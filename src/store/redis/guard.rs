@@ -41,6 +41,18 @@ impl Guard for RedisStore {
         });
         Ok(admissions.collect())
     }
+
+    async fn restore(&self, kind: ResourceType, places: &[(ResourceKey, Millis)]) -> Result<(), StoreError> {
+        for some in places.chunks(1_000) {
+            let mut add = cmd("ZADD");
+            add.arg(self.keys.places(kind)).arg("GT");
+            for (key, at) in some {
+                add.arg(at.0).arg(key.to_string());
+            }
+            let _: u64 = self.link.query("restore the guard's windows", add).await?;
+        }
+        Ok(())
+    }
 }
 
 impl RedisStore {

@@ -85,6 +85,11 @@ impl Keys {
         self.in_bucket(bucket_of(&name), &name)
     }
 
+    /// The generation of a bucket.
+    pub(super) fn generation(&self, bucket: u8) -> String {
+        self.in_bucket(bucket, "gen")
+    }
+
     /// All resources of a bucket that have a record.
     pub(super) fn all(&self, bucket: u8) -> String {
         self.in_bucket(bucket, "all")

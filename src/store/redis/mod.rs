@@ -12,6 +12,7 @@ mod options;
 mod records;
 mod schedule;
 mod scripts;
+mod stamps;
 mod store;
 mod switch;
 mod walk;
@@ -20,7 +21,9 @@ pub use info::ServerInfo;
 pub use lock::Holder;
 pub use options::RedisOptions;
 
-use crate::pipeline::ports::StoreError;
+use std::sync::atomic::AtomicU64;
+
+use crate::pipeline::ports::{Stamps, StoreError};
 use keys::Keys;
 use link::Link;
 use scripts::{Scripts, Tokens};
@@ -31,6 +34,8 @@ pub struct RedisStore {
     keys: Keys,
     scripts: Scripts,
     tokens: Tokens,
+    /// Under which records are loaded and written.
+    generation: AtomicU64,
 }
 
 impl RedisStore {
@@ -39,7 +44,9 @@ impl RedisStore {
         let link = Link::connect(&options).await?;
         let tokens = Tokens::new((options.unique)());
         let keys = Keys::new(&options.key_prefix, &options.target);
-        Ok(Self { link, keys, scripts: Scripts::new(), tokens })
+        let store = Self { link, keys, scripts: Scripts::new(), tokens, generation: AtomicU64::new(0) };
+        store.adopt(store.found_generation().await?);
+        Ok(store)
     }
 }
 

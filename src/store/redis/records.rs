@@ -5,6 +5,7 @@ use redis::Value;
 
 use super::RedisStore;
 use super::keys::Part;
+use crate::core::generation::Generation;
 use crate::core::record::{MemberEntry, Record};
 use crate::core::resource::ResourceKey;
 use crate::pipeline::ports::{LedgerPage, Load, Loaded, StoreError, Version};
@@ -39,6 +40,8 @@ fn read(text: &str) -> Result<MemberEntry, serde_json::Error> {
 
 impl RedisStore {
     pub(super) async fn load_records(&self, what: &[Load]) -> Result<Vec<Loaded>, StoreError> {
+        // before anything is read: what a store has lost since then is refused when it is written
+        let generation = self.generation();
         let mut commands = Vec::new();
         for load in what {
             let key = self.keys.part(&load.key, Part::Record);
@@ -57,12 +60,18 @@ impl RedisStore {
         let loads = what.iter().map(|load| {
             let record = next();
             let members = if load.members.is_empty() { Value::Nil } else { next() };
-            self.loaded(load, record, members)
+            self.loaded(load, generation, record, members)
         });
         loads.collect()
     }
 
-    fn loaded(&self, load: &Load, record: Value, members: Value) -> Result<Loaded, StoreError> {
+    fn loaded(
+        &self,
+        load: &Load,
+        generation: Generation,
+        record: Value,
+        members: Value,
+    ) -> Result<Loaded, StoreError> {
         let (version, text): (Option<u64>, Option<String>) = self.link.read("read a record", record)?;
         let record: Record = match text {
             Some(text) => {
@@ -75,7 +84,8 @@ impl RedisStore {
             members => self.link.read("read the ledger", members)?,
         };
         let members = self.entries(load.members.clone(), texts)?.into_iter().collect();
-        Ok(Loaded { key: load.key.clone(), version: Version(version.unwrap_or(0)), record, members })
+        let version = Version { counter: version.unwrap_or(0), generation };
+        Ok(Loaded { key: load.key.clone(), version, record, members })
     }
 
     fn entries(

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::RedisStore;
 use super::scripts::Call;
+use crate::core::generation::Generation;
 use crate::core::resource::ResourceKey;
 use crate::core::schedule::{Lane, Millis};
-use crate::pipeline::ports::{Backlog, StoreError};
+use crate::pipeline::ports::{Backlog, OtherGeneration, StoreError};
 use crate::store::bucket::{BUCKETS, bucket_of};
 
 /// A number for each bucket.
@@ -76,6 +77,7 @@ impl RedisStore {
         &self,
         owner: &str,
         held: &[ResourceKey],
+        generation: Generation,
         now: Millis,
         lease: Duration,
     ) -> Result<(), StoreError> {
@@ -87,13 +89,21 @@ impl RedisStore {
         let calls = buckets.into_iter().map(|(bucket, members)| {
             let mut keys = vec![self.keys.lease(bucket, owner)];
             keys.extend(self.keys.lanes(bucket));
+            keys.push(self.keys.generation(bucket));
             let (until, so_far) = (now.plus(lease), now.plus(lease / 2));
-            let mut args = vec![lease.as_millis().to_string(), until.0.to_string(), so_far.0.to_string()];
-            args.extend(members);
+            let times = [lease.as_millis().to_string(), until.0.to_string(), so_far.0.to_string()];
+            let mut args = vec![generation.to_string()];
+            args.extend(times.into_iter().chain(members));
             Call { keys, args }
         });
         let calls: Vec<Call> = calls.collect();
-        self.link.invoke("renew leases", &self.scripts.renew, &calls).await.map(drop)
+        let what = "renew leases";
+        for answer in self.link.invoke(what, &self.scripts.renew, &calls).await? {
+            if self.link.read::<i64>(what, answer)? < 0 {
+                return Err(self.link.error(what, OtherGeneration));
+            }
+        }
+        Ok(())
     }
 
     /// The earliest due time in any of these lanes.

@@ -131,9 +131,9 @@ impl Call {
             Reschedule::Keep => parts.iter().map(|part| home.part(*part)).collect(),
             Reschedule::AsRecord => home.with_lanes(&parts),
         };
-        all.push(keys.active(home.bucket, swap.key.kind));
+        all.extend([keys.active(home.bucket, swap.key.kind), keys.generation(home.bucket)]);
         let mut args = vec![
-            swap.expected.0.to_string(),
+            swap.expected.counter.to_string(),
             tokens.next(),
             record,
             id.to_owned(),
@@ -141,6 +141,7 @@ impl Call {
             lane.to_string(),
             at.to_string(),
             u8::from(swap.record.is_active()).to_string(),
+            swap.expected.generation.to_string(),
         ];
         for (value, entry) in &swap.members {
             args.push(value.clone());

@@ -7,11 +7,13 @@ use redis::Value;
 use super::RedisStore;
 use super::keys::Part;
 use super::scripts::Call;
+use crate::core::generation::Generation;
 use crate::core::record::MemberEntry;
 use crate::core::resource::{ResourceKey, ResourceType, TargetId};
 use crate::core::schedule::{Due, Lane, Millis};
 use crate::pipeline::ports::{
-    Backlog, LedgerPage, Load, Loaded, Owner, Place, Store, StoreError, Swap, Swapped, Version,
+    Backlog, LedgerPage, Load, Loaded, OtherGeneration, Owner, Place, Store, StoreError, Swap, Swapped,
+    Version,
 };
 use crate::store::bucket::bucket_of;
 
@@ -26,7 +28,8 @@ impl Store for RedisStore {
         let calls = calls.collect::<Result<Vec<Call>, _>>();
         let calls = calls.map_err(|error| self.link.error("write a record", error))?;
         let answers = self.link.invoke("swap records", &self.scripts.swap, &calls).await?;
-        answers.into_iter().map(|answer| self.swapped(answer)).collect()
+        let answers = swaps.iter().zip(answers);
+        answers.map(|(swap, answer)| self.swapped(swap.expected, answer)).collect()
     }
 
     async fn dirty_members(
@@ -72,10 +75,11 @@ impl Store for RedisStore {
         &self,
         owner: &str,
         held: &[ResourceKey],
+        generation: Generation,
         now: Millis,
         lease: Duration,
     ) -> Result<(), StoreError> {
-        self.renew_leases(owner, held, now, lease).await
+        self.renew_leases(owner, held, generation, now, lease).await
     }
 
     async fn leases(&self, claims: &[(ResourceKey, String)]) -> Result<Vec<bool>, StoreError> {
@@ -175,13 +179,19 @@ impl RedisStore {
         self.link.invoke("make resources due", &self.scripts.touch, &calls).await.map(drop)
     }
 
-    fn swapped(&self, answer: Value) -> Result<Swapped, StoreError> {
+    fn swapped(&self, expected: Version, answer: Value) -> Result<Swapped, StoreError> {
         let mut parts = self.link.read::<Vec<Value>>("swap records", answer)?.into_iter();
-        let version: u64 = self.link.read("swap records", parts.next().unwrap_or(Value::Nil))?;
+        let counter: i64 = self.link.read("swap records", parts.next().unwrap_or(Value::Nil))?;
         let dependents: Vec<String> = self.link.read("swap records", Value::Array(parts.collect()))?;
-        Ok(match version {
+        let Ok(counter) = u64::try_from(counter) else {
+            return Err(self.link.error("swap records", OtherGeneration));
+        };
+        Ok(match counter {
             0 => Swapped::Conflict,
-            version => Swapped::Done { version: Version(version), dependents: parsed(dependents) },
+            counter => {
+                let version = Version { counter, generation: expected.generation };
+                Swapped::Done { version, dependents: parsed(dependents) }
+            }
         })
     }
 }

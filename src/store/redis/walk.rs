@@ -12,7 +12,7 @@ const PAGE: usize = 1_000;
 impl RedisStore {
     /// Lists resources that get their first record. It is done before the record is written: one too many does no harm.
     pub(super) async fn list_new(&self, swaps: &[Swap]) -> Result<(), StoreError> {
-        let new = swaps.iter().filter(|swap| swap.expected.0 == 0).map(|swap| swap.key.to_string());
+        let new = swaps.iter().filter(|swap| swap.expected.counter == 0).map(|swap| swap.key.to_string());
         let commands = new.map(|name| {
             let key = self.keys.all(bucket_of(&name));
             let mut command = redis::cmd("SADD");

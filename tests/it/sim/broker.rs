@@ -9,8 +9,10 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use scim_relay::pipeline::ports::{
-    Consumer, Delivery, Header, Message, PublishError, Publisher, SessionEnded, Source,
+    Consumer, Delivery, Entry, From, Header, Message, PublishError, Publisher, SessionEnded, Source, Stream,
+    StreamReader,
 };
+use scim_relay::pipeline::recover::Streams;
 use scim_relay::pipeline::settings::Routes;
 
 use super::dice::Dice;
@@ -46,6 +48,9 @@ struct State {
     dead: Vec<Message>,
     held: Vec<Message>,
     retries: Vec<Message>,
+    /// Streams: what was published, in order.
+    journal: Vec<Message>,
+    outcomes: Vec<Message>,
     disorder: Disorder,
     unroutable: Vec<String>,
 }
@@ -69,6 +74,7 @@ pub fn routes(rungs: usize) -> Routes {
         out: "out".into(),
         dead: "dead".into(),
         held: "held".into(),
+        outcomes: "outcomes".into(),
         rungs: (0..rungs).map(|rung| format!("rung-{rung}")).collect(),
     }
 }
@@ -123,6 +129,7 @@ impl SimBroker {
         let deprovisions = matches!(key, "directory.user.delete" | "directory.user.deactivate");
         let urgent = deprovisions || key.ends_with(".intent.urgent");
         let mut state = self.state();
+        state.journal.push(message.clone());
         for _ in 0..1 + u32::from(self.0.dice.per_mille(state.disorder.twice)) {
             for source in [Source::Urgent, Source::Work] {
                 if source == Source::Work || urgent {
@@ -148,6 +155,12 @@ impl SimBroker {
         let mut state = self.state();
         if message.routing_key == "dead" {
             state.dead.push(message);
+            return;
+        }
+        if message.routing_key == "outcomes" {
+            state.outcomes.push(message);
+            drop(state);
+            self.0.arrived.notify_waiters();
             return;
         }
         if message.routing_key == "held" {
@@ -320,6 +333,62 @@ impl Publisher for SimPublisher {
         match unconfirmed {
             true => Err(PublishError { exchange, routing_key, reason: "no confirm".into() }),
             false => Ok(()),
+        }
+    }
+}
+
+/// A stream of the broker.
+#[derive(Clone, Debug)]
+pub struct SimStream {
+    broker: SimBroker,
+    outcomes: bool,
+}
+
+impl SimBroker {
+    /// The journal, and the outcomes.
+    pub fn streams(&self) -> Streams<SimStream> {
+        let stream = |outcomes| SimStream { broker: self.clone(), outcomes };
+        Streams { journal: stream(false), outcomes: stream(true) }
+    }
+}
+
+impl Stream for SimStream {
+    type Reader = SimReader;
+
+    async fn read(&self, _: From) -> Result<SimReader, SessionEnded> {
+        Ok(SimReader { stream: self.clone(), at: 0 })
+    }
+}
+
+/// Reads a stream from its beginning.
+#[derive(Debug)]
+pub struct SimReader {
+    stream: SimStream,
+    at: usize,
+}
+
+impl StreamReader for SimReader {
+    async fn next(&mut self) -> Result<Vec<Entry>, SessionEnded> {
+        let SimStream { broker, outcomes } = self.stream.clone();
+        loop {
+            let chance = broker.state().disorder.session;
+            if broker.0.dice.per_mille(chance) {
+                return Err(SessionEnded("simulated".into()));
+            }
+            let arrived = broker.0.arrived.notified();
+            tokio::pin!(arrived);
+            arrived.as_mut().enable();
+            let entries: Vec<Entry> = {
+                let state = broker.state();
+                let all = if outcomes { &state.outcomes } else { &state.journal };
+                let ahead = all.iter().enumerate().skip(self.at).take(100);
+                ahead.map(|(at, message)| Entry { offset: at as u64, message: message.clone() }).collect()
+            };
+            if !entries.is_empty() {
+                self.at += entries.len();
+                return Ok(entries);
+            }
+            arrived.await;
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::faults::Chances;
-use super::scenario::Scenario;
+use super::scenario::{Losses, Scenario};
 use super::world::run;
 
 /// Seeds of one property in the ordinary suite.
@@ -106,4 +106,24 @@ fn a_seed_tells_the_same_story_again() {
     for seed in 1000..1005 {
         assert_eq!(tell(seed), tell(seed), "seed {seed}");
     }
+}
+
+#[test]
+fn a_store_that_loses_everything_is_recovered_from_the_journal() {
+    for_each_seed(|seed| live(Scenario::calm(seed).with_any_target().with_losses(Losses::All)));
+}
+
+#[test]
+fn a_store_that_loses_the_last_moments_is_recovered_from_the_journal() {
+    for_each_seed(|seed| live(Scenario::calm(seed).with_any_target().with_losses(Losses::Last)));
+}
+
+#[test]
+fn losses_disorder_and_crashes_together() {
+    for_each_seed(|seed| {
+        for losses in [Losses::All, Losses::Last] {
+            let calm = Scenario::calm(seed).with_any_target();
+            live(calm.with_disorder().with_bad_target().with_crashes().with_losses(losses));
+        }
+    });
 }

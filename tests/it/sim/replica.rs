@@ -8,9 +8,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use scim_relay::pipeline::flush::{Backlog, Flush};
+use scim_relay::pipeline::gate::Gate;
 use scim_relay::pipeline::intake::Intake;
 use scim_relay::pipeline::letters::Letters;
 use scim_relay::pipeline::ports::Clock;
+use scim_relay::pipeline::recover::Recovery;
 use scim_relay::pipeline::settings::Settings;
 
 use super::broker::SimBroker;
@@ -65,21 +67,33 @@ impl Replica {
             wake.clone(),
             backlog.clone(),
         );
-        let owner = next_id();
+        let gate = Arc::new(Gate::closed());
+        let recovery = Recovery::new(
+            store.clone(),
+            letters.clone(),
+            Some(broker.streams()),
+            gate.clone(),
+            clock.clone(),
+            settings.clone(),
+            next_id(),
+            next_id,
+        );
         let flush = Flush::new(
             store,
             Arc::new(target.seen_by(number)),
             letters,
             clock,
             settings,
-            owner,
+            next_id(),
             wake,
             backlog,
         );
+        let (intake, flush) = (intake.behind(gate.clone()), flush.behind(gate));
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(intake.run(broker.consumer(), stop.clone()));
         tasks.spawn(Arc::new(flush).run(stop.clone()));
+        tasks.spawn(recovery.run(stop.clone()));
         Self { tasks, stop }
     }
 

@@ -49,6 +49,17 @@ pub struct Scenario {
     crashes: bool,
     outages: bool,
     strangers: bool,
+    losses: Losses,
+}
+
+/// What the store loses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Losses {
+    Nothing,
+    /// Everything.
+    All,
+    /// What was written in the last moments.
+    Last,
 }
 
 impl Scenario {
@@ -67,6 +78,7 @@ impl Scenario {
             crashes: false,
             outages: false,
             strangers: false,
+            losses: Losses::Nothing,
         }
     }
 
@@ -118,6 +130,12 @@ impl Scenario {
         self
     }
 
+    /// The store loses something now and then.
+    pub fn with_losses(mut self, losses: Losses) -> Self {
+        self.losses = losses;
+        self
+    }
+
     /// Lives through the story, and waits until nothing waits any more.
     pub async fn live(self) -> World {
         let mut world = World::new(self.seed, self.profile, self.settings.clone(), self.weather);
@@ -132,6 +150,7 @@ impl Scenario {
             world.publish(author.event());
             sleep(author.pause()).await;
             self.trouble(&mut world).await;
+            self.lose(&world).await;
         }
         world.heal();
         self.mourn(&mut world, &mut author);
@@ -151,6 +170,20 @@ impl Scenario {
         let respected = self.profile.habits.etag || (self.profile.habits.patch && by_patch == [true, true]);
         if self.strangers && respected && self.dice.per_mille(150) {
             self.interfere(world);
+        }
+    }
+
+    async fn lose(&self, world: &World) {
+        let memory = &world.parts.store.memory;
+        match self.losses {
+            Losses::Nothing => {}
+            _ if !self.dice.per_mille(80) => {}
+            Losses::All => memory.wipe(),
+            Losses::Last => {
+                let copy = memory.copy();
+                sleep(Duration::from_millis(self.dice.between(1, 1_500))).await;
+                memory.fall_back(copy);
+            }
         }
     }
 

@@ -8,12 +8,13 @@ use tokio::time::sleep;
 
 use scim_relay::core::circuit::Circuit;
 use scim_relay::core::disposition::Trouble;
+use scim_relay::core::generation::Generation;
 use scim_relay::core::guard::{Admission, Limits};
 use scim_relay::core::record::MemberEntry;
 use scim_relay::core::resource::{ResourceKey, ResourceType, TargetId};
 use scim_relay::core::schedule::{Due, Lane, Millis};
 use scim_relay::pipeline::ports::{
-    Backlog, Guard, Load, Loaded, Owner, Place, Store, StoreError, Swap, Swapped, Switch,
+    Backlog, Guard, Load, Loaded, Owner, Place, Stamps, Store, StoreError, Swap, Swapped, Switch,
 };
 use scim_relay::store::memory::MemoryStore;
 
@@ -122,10 +123,11 @@ impl Store for SimStore {
         &self,
         owner: &str,
         held: &[ResourceKey],
+        generation: Generation,
         now: Millis,
         lease: Duration,
     ) -> Result<(), StoreError> {
-        call!(self, self.memory.renew(owner, held, now, lease))
+        call!(self, self.memory.renew(owner, held, generation, now, lease))
     }
 
     async fn leases(&self, claims: &[(ResourceKey, String)]) -> Result<Vec<bool>, StoreError> {
@@ -190,6 +192,32 @@ impl Guard for SimStore {
         now: Millis,
     ) -> Result<Vec<Admission>, StoreError> {
         call!(self, self.memory.admit(kind, keys, limits, now))
+    }
+
+    async fn restore(&self, kind: ResourceType, places: &[(ResourceKey, Millis)]) -> Result<(), StoreError> {
+        call!(self, self.memory.restore(kind, places))
+    }
+}
+
+impl Stamps for SimStore {
+    async fn generations(&self) -> Result<Vec<Option<Generation>>, StoreError> {
+        call!(self, self.memory.generations())
+    }
+
+    async fn stamp(&self, generation: Generation) -> Result<(), StoreError> {
+        call!(self, self.memory.stamp(generation))
+    }
+
+    async fn nodes(&self) -> Result<BTreeSet<String>, StoreError> {
+        call!(self, self.memory.nodes())
+    }
+
+    fn adopt(&self, generation: Generation) {
+        self.memory.adopt(generation);
+    }
+
+    async fn may_recover(&self, owner: &str, hold: Duration) -> Result<bool, StoreError> {
+        call!(self, self.memory.may_recover(owner, hold))
     }
 }
 

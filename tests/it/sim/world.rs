@@ -9,9 +9,10 @@ use tokio::time::{Instant, sleep};
 
 use scim_relay::core::conflict::Policy;
 use scim_relay::core::gap::Deprovisioning;
+use scim_relay::core::generation::{Finding, Stamp, Standing};
 use scim_relay::core::resource::ResourceKey;
 use scim_relay::core::retry::Ladder;
-use scim_relay::pipeline::ports::{Clock, Header, Message, Store};
+use scim_relay::pipeline::ports::{Clock, Header, Message, Stamps, Store};
 use scim_relay::pipeline::settings::{Mode, ReferenceKind, Settings};
 use scim_relay::store::memory::MemoryStore;
 
@@ -40,7 +41,14 @@ pub const DELAYS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5
 /// The target of the examples: all features, no faults.
 pub fn profile() -> Profile {
     Profile {
-        habits: Habits { etag: true, patch: true, strict_members: false, cascade: true, unique: false, stubborn: None },
+        habits: Habits {
+            etag: true,
+            patch: true,
+            strict_members: false,
+            cascade: true,
+            unique: false,
+            stubborn: None,
+        },
         bulk: Some(100),
         takes: usize::MAX,
         claims_patch: false,
@@ -153,7 +161,7 @@ impl World {
             sleep(Duration::from_secs(1)).await;
             self.replicas.iter_mut().for_each(Replica::check);
             let backlog = self.parts.store.memory.backlog().await.unwrap();
-            let idle = self.parts.broker.is_empty() && backlog.pending.is_empty();
+            let idle = self.parts.broker.is_empty() && backlog.pending.is_empty() && self.is_whole().await;
             quiet = if idle { quiet + 1 } else { 0 };
             assert!(
                 began.elapsed() < PATIENCE,
@@ -161,6 +169,16 @@ impl World {
                 self.parts.broker.dead().len()
             );
         }
+    }
+
+    /// True unless the store has lost something that is not recovered yet.
+    async fn is_whole(&self) -> bool {
+        let memory = &self.parts.store.memory;
+        let note = memory.recall("stamp").await.unwrap().unwrap_or_default();
+        let stamp: Option<Stamp> = serde_json::from_str(&note).ok();
+        let (parts, nodes) = (memory.generations().await.unwrap(), memory.nodes().await.unwrap());
+        let standing = Standing { stamp, parts, nodes, beat: None };
+        matches!(standing.judge(self.parts.clock.now()), Finding::Ready(_))
     }
 
     /// An operator replays all dead letters.

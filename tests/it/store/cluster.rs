@@ -70,7 +70,7 @@ async fn slots_that_move_to_another_node_are_followed() {
     let key = servers.command::<Vec<String>>(holder, &["KEYS", "*:r:User/e-1"]).await.remove(0);
     move_slot(&servers, &key, holder, (holder + 1) % NODES).await;
     let swapped = store.swap(&[swap("User/e-1", 1, record_due(2))]).await.unwrap();
-    assert_eq!(swapped, [Swapped::Done { version: Version(2), dependents: Vec::new() }]);
+    assert_eq!(swapped, [Swapped::Done { version: Version::of(2), dependents: Vec::new() }]);
     assert_eq!(store.backlog().await.unwrap().pending.len(), 1);
 }
 

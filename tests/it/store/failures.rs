@@ -100,14 +100,14 @@ async fn an_address_that_moves_on_after_a_failover_is_followed() {
 async fn a_full_server_takes_nothing_and_loses_nothing() {
     let servers = RedisServers::one(&[]).await;
     let store = store(servers.url(0)).await;
-    let done = Swapped::Done { version: Version(1), dependents: Vec::new() };
+    let done = Swapped::Done { version: Version::of(1), dependents: Vec::new() };
     assert_eq!(store.swap(&[swap("User/e-3", 0, record_due(7))]).await.unwrap(), [done]);
     servers.command::<()>(0, &["CONFIG", "SET", "maxmemory", "1"]).await;
     assert_tells(&refused(&store).await, &servers.url(0), "OOM");
     let touched = ("User/e-3".parse().unwrap(), Due { lane: Lane::Update, at: Millis(9) });
     // it may be refused or not; what it may not do is to take the resource out of the schedule
     let _ = store.touch(&[touched]).await;
-    assert_eq!(version_and_due(&store, "User/e-1").await, (Version(0), Some(Millis(7))));
+    assert_eq!(version_and_due(&store, "User/e-1").await, (Version::of(0), Some(Millis(7))));
     servers.command::<()>(0, &["CONFIG", "SET", "maxmemory", "0"]).await;
     works_again(&store).await;
 }

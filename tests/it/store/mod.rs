@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
+use scim_relay::core::generation::Generation;
 use scim_relay::core::record::{MemberEntry, Record};
 use scim_relay::core::resource::{ResourceKey, TargetId};
 use scim_relay::core::schedule::{Due, Lane, Millis};
@@ -181,7 +182,7 @@ fn record_due(at: i64) -> Record {
 fn swap(key: &str, expected: u64, record: Record) -> Swap {
     Swap {
         key: key.parse().unwrap(),
-        expected: Version(expected),
+        expected: Version::of(expected),
         record,
         members: Vec::new(),
         reschedule: Reschedule::AsRecord,
@@ -198,15 +199,15 @@ async fn version_and_due(store: &RedisStore, key: &str) -> (Version, Option<Mill
 async fn a_swap_that_comes_late_once_more_does_not_hide_what_happened_meanwhile() {
     let (line, options) = resending_line().await;
     let store = RedisStore::connect(options).await.unwrap();
-    let done = Swapped::Done { version: Version(1), dependents: Vec::new() };
+    let done = Swapped::Done { version: Version::of(1), dependents: Vec::new() };
     assert_eq!(store.swap(&[swap("User/e-1", 0, record_due(500))]).await.unwrap(), [done]);
     let first = line.last();
     let touched = ("User/e-1".parse().unwrap(), Due { lane: Lane::Create, at: Millis(100) });
     // on this line a touch is executed twice as well
     store.touch(&[touched]).await.unwrap();
-    assert_eq!(version_and_due(&store, "User/e-1").await, (Version(3), Some(Millis(100))));
+    assert_eq!(version_and_due(&store, "User/e-1").await, (Version::of(3), Some(Millis(100))));
     assert_eq!(line.send_again(&first).await, "*1\r\n:1\r\n", "as the first time");
-    assert_eq!(version_and_due(&store, "User/e-1").await, (Version(3), Some(Millis(100))));
+    assert_eq!(version_and_due(&store, "User/e-1").await, (Version::of(3), Some(Millis(100))));
 }
 
 #[tokio::test]
@@ -221,7 +222,7 @@ async fn a_version_conflict_writes_nothing() {
     let group = "Group/g-1".parse().unwrap();
     let load = [Load { key: "Group/g-1".parse().unwrap(), members: vec!["e-1".into()] }];
     let loaded = store.load(&load).await.unwrap().remove(0);
-    assert_eq!((loaded.version, loaded.record, loaded.members.len()), (Version(1), record_due(100), 0));
+    assert_eq!((loaded.version, loaded.record, loaded.members.len()), (Version::of(1), record_due(100), 0));
     assert_eq!(store.dirty_members(&group, 10).await.unwrap(), []);
     assert_eq!(store.next_due(&Lane::ALL).await.unwrap(), Some(Millis(100)));
 }
@@ -252,7 +253,7 @@ async fn a_lease_that_nobody_renews_ends_in_its_bucket() {
     let key = |name: &str| name.parse::<ResourceKey>().unwrap();
     let claims = ["User/e-1", "Group/g-28", "Group/g-1"].map(|name| (key(name), "one".to_owned()));
     let held = [key("User/e-1")];
-    let lease = |time| store.renew("one", &held, START, time);
+    let lease = |time| store.renew("one", &held, Generation(0), START, time);
     lease(Duration::from_secs(60)).await.unwrap();
     assert_eq!(store.leases(&claims).await.unwrap(), [true, true, false], "the first two share a bucket");
     lease(Duration::from_millis(1)).await.unwrap();
@@ -274,7 +275,7 @@ async fn a_renewal_goes_on_holding_what_is_held_and_leaves_what_is_due() {
     let settled = START.plus(Duration::from_secs(4));
     let again = Due { lane: Lane::Update, at: settled };
     store.touch(&[(held[1].clone(), again)]).await.unwrap();
-    store.renew("one", &held, settled, lease).await.unwrap();
+    store.renew("one", &held, Generation(0), settled, lease).await.unwrap();
     assert_eq!(
         store.take_due(&Lane::ALL, settled, lease, 10).await.unwrap(),
         [(Lane::Update, held[1].clone())]

@@ -8,6 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use scim_relay::core::budget::{Ask, Micros, Pace};
+use scim_relay::core::generation::Generation;
 use scim_relay::core::mark::{Mark, Stage};
 use scim_relay::core::record::{MemberEntry, Record};
 use scim_relay::core::resource::{ResourceKey, ResourceType, TargetId};
@@ -296,7 +297,7 @@ pub async fn answer<S: Store + Budget>(store: &S, step: &Step, now: Millis) -> S
         }
         Step::Touch(keys) => done(store.touch(keys).await),
         Step::TouchMember(groups, member) => done(store.touch_member(groups, member).await),
-        Step::Renew { owner, held } => done(store.renew(owner, held, now, LONG).await),
+        Step::Renew { owner, held } => done(store.renew(owner, held, Generation(0), now, LONG).await),
         Step::Leases(claims) => text(store.leases(claims).await.unwrap()),
         Step::Depend(on, dependent) => text(store.depend(on, dependent).await.unwrap()),
         Step::Dependents(on) => text(store.dependents(on).await.unwrap()),
@@ -340,9 +341,9 @@ async fn with_versions<S: Store>(store: &S, drafts: &[Draft]) -> Vec<Swap> {
         key: draft.key.clone(),
         expected: match draft.expected {
             Expected::Current => loaded.version,
-            Expected::Before => Version(loaded.version.0.saturating_sub(1)),
-            Expected::After => Version(loaded.version.0 + 1),
-            Expected::None => Version(0),
+            Expected::Before => Version::of(loaded.version.counter.saturating_sub(1)),
+            Expected::After => Version::of(loaded.version.counter + 1),
+            Expected::None => Version::of(0),
         },
         record: draft.record.clone(),
         members: draft.members.clone(),

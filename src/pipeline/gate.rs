@@ -1,0 +1,101 @@
+//! The gate: under which generation of the store the stages work, and whether anything may be claimed and sent (design D2).
+
+use tokio::sync::{Notify, watch};
+
+use crate::core::generation::{Cause, Generation, Stamp};
+use crate::core::schedule::Millis;
+
+/// How the gate stands.
+#[derive(Clone, Debug, Default, PartialEq)]
+enum Passage {
+    /// Nobody watches the store: everything passes.
+    #[default]
+    Unguarded,
+    /// Nothing is known of the store.
+    Unknown,
+    /// Merging goes on, nothing is sent.
+    Closed(Stamp),
+    /// All goes on.
+    Open(Stamp),
+}
+
+/// Shared by the stages of one process.
+#[derive(Debug, Default)]
+pub struct Gate {
+    passage: watch::Sender<Passage>,
+    suspected: Notify,
+}
+
+impl Gate {
+    /// Closed until the store was looked at.
+    pub fn closed() -> Self {
+        Self { passage: watch::Sender::new(Passage::Unknown), suspected: Notify::new() }
+    }
+
+    /// Everything that was loaded under this generation may be claimed and sent.
+    pub(super) fn open(&self, stamp: Stamp) {
+        self.passage.send_replace(Passage::Open(stamp));
+    }
+
+    /// What arrives is merged under this generation, and nothing is sent.
+    pub(super) fn close(&self, stamp: Stamp) {
+        self.passage.send_replace(Passage::Closed(stamp));
+    }
+
+    /// The store could not be looked at, or has lost something: nothing is sent.
+    pub(super) fn doubt(&self) {
+        self.passage.send_modify(|passage| {
+            *passage = match std::mem::take(passage) {
+                Passage::Open(stamp) | Passage::Closed(stamp) => Passage::Closed(stamp),
+                Passage::Unknown => Passage::Unknown,
+                Passage::Unguarded => Passage::Unguarded,
+            }
+        });
+    }
+
+    /// True while anything may be claimed and sent.
+    pub fn is_open(&self) -> bool {
+        matches!(*self.passage.borrow(), Passage::Unguarded | Passage::Open(_))
+    }
+
+    /// True if what was loaded under this generation may be claimed and sent.
+    pub(super) fn allows(&self, generation: Generation) -> bool {
+        match &*self.passage.borrow() {
+            Passage::Unguarded => true,
+            Passage::Open(stamp) => stamp.generation == generation,
+            Passage::Unknown | Passage::Closed(_) => false,
+        }
+    }
+
+    /// The generation that is open; none while nothing may be sent, or nobody watches.
+    pub(super) fn generation(&self) -> Option<Generation> {
+        match &*self.passage.borrow() {
+            Passage::Open(stamp) => Some(stamp.generation),
+            Passage::Unguarded | Passage::Unknown | Passage::Closed(_) => None,
+        }
+    }
+
+    /// An intent that was first seen before this is of unknown history: neither the store nor the journal reaches back to it.
+    pub(super) fn history(&self) -> Option<Millis> {
+        match &*self.passage.borrow() {
+            Passage::Open(stamp) | Passage::Closed(stamp) if stamp.cause != Cause::First => stamp.begins,
+            Passage::Open(_) | Passage::Closed(_) | Passage::Unguarded | Passage::Unknown => None,
+        }
+    }
+
+    /// Somebody noticed that the store has lost something.
+    pub(super) fn suspect(&self) {
+        self.suspected.notify_one();
+    }
+
+    pub(super) async fn suspected(&self) {
+        self.suspected.notified().await;
+    }
+
+    /// Waits until it is known under which generation to merge.
+    pub(super) async fn stands(&self) {
+        let mut passage = self.passage.subscribe();
+        // the sender lives as long as this
+        let _ = passage.wait_for(|passage| *passage != Passage::Unknown).await;
+    }
+}
