@@ -1,5 +1,7 @@
 //! The gate: under which generation of the store the stages work, and whether anything may be claimed and sent (design D2).
 
+use std::collections::BTreeSet;
+
 use tokio::sync::{Notify, watch};
 
 use crate::core::generation::{Cause, Generation, Stamp};
@@ -65,6 +67,20 @@ impl Gate {
             Passage::Open(stamp) => stamp.generation == generation,
             Passage::Unknown | Passage::Closed(_) => false,
         }
+    }
+
+    /// True unless the store is watched, and these servers are others than it was stamped on.
+    pub(super) fn knows(&self, nodes: &BTreeSet<String>) -> bool {
+        match &*self.passage.borrow() {
+            Passage::Unguarded => true,
+            Passage::Open(stamp) => nodes.is_subset(&stamp.nodes),
+            Passage::Unknown | Passage::Closed(_) => false,
+        }
+    }
+
+    /// True if somebody watches the store.
+    pub(super) fn is_watched(&self) -> bool {
+        *self.passage.borrow() != Passage::Unguarded
     }
 
     /// The generation that is open; none while nothing may be sent, or nobody watches.

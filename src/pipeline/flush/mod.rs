@@ -1,6 +1,7 @@
 //! Flush: due resources are taken, planned, claimed, sent and settled, batch by batch.
 
 mod batch;
+mod claim;
 mod commit;
 mod company;
 mod conditions;

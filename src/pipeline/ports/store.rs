@@ -141,7 +141,7 @@ pub type LedgerPage = (Vec<(String, MemberEntry)>, Option<u64>);
 /// State that is quick to rebuild. All writes are idempotent: executed twice, as when a client sends them again because the
 /// answer got lost, they answer and end as executed once. Two exceptions do no harm: a version may go up once more, so that
 /// somebody loads again, and what [`Store::take_due`] took without anybody hearing of it comes back when its hold ends.
-pub trait Store: super::Switch + super::Guard {
+pub trait Store: super::Stamps + super::Switch + super::Guard {
     /// Loads records, in the order asked.
     fn load(&self, what: &[Load]) -> impl Future<Output = Result<Vec<Loaded>, StoreError>> + Send;
 
