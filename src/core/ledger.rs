@@ -52,6 +52,10 @@ pub fn member_changes(
         let settled = maybe.is_none() && !entry.is_unnamed(record.incarnation);
         match (wanted, references.get(value)) {
             _ if record.is_withheld_member(entry) || record.stays(entry) => changes.clean.push(value.clone()),
+            // perhaps there, as whom is not known yet
+            (false, Some(Reference::Pending)) if entry.is_unnamed(record.incarnation) => {
+                changes.pending.push(value.clone());
+            }
             (false, _) if there.is_empty() => changes.clean.push(value.clone()),
             (false, _) => changes.remove.extend(there.into_iter().map(|id| (value.clone(), id.clone()))),
             (true, Some(Reference::Id(id))) if applied == Some(id) && settled => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use metrics::Unit;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::core::generation::Cause;
 use crate::core::letter::Class;
 use crate::core::operation::Method;
 use crate::pipeline::ports::Store;
@@ -32,6 +33,7 @@ const COUNTERS: &[(&str, &str)] = &[
         "scim_relay_guard_trips_total",
         "how often the guard began to hold deprovisionings, once per hour and type",
     ),
+    ("scim_relay_recoveries_total", "recoveries after the store lost something, by reason"),
 ];
 
 /// Installs the recorder; the handle renders the page.
@@ -76,6 +78,9 @@ fn begin_at_zero() {
     metrics::counter!("scim_relay_guard_trips_total").absolute(0);
     metrics::counter!("scim_relay_operations_suppressed_total").absolute(0);
     metrics::counter!("scim_relay_limiter_wait_seconds_total").absolute(0);
+    for reason in [Cause::Emptied, Cause::Moved] {
+        metrics::counter!("scim_relay_recoveries_total", "reason" => reason.name()).absolute(0);
+    }
     for format in ["cloudevents", "ignored", "undecodable"] {
         metrics::counter!("scim_relay_events_received_total", "format" => format).absolute(0);
     }

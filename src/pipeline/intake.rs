@@ -19,9 +19,11 @@ use super::ports::{
     Store, StoreError, Swap, Swapped,
 };
 use super::recent::Recent;
+use super::recover::Mark;
 use super::schedule::after_approval;
 use super::settings::Settings;
 use crate::core::change::{Change, Delta};
+use crate::core::record::Record;
 use crate::core::resource::ResourceKey;
 use crate::core::schedule::Millis;
 use crate::core::settle;
@@ -64,25 +66,33 @@ pub struct Intake<S, P> {
     backlog: Arc<Backlog>,
     recent: Recent,
     gate: Arc<Gate>,
-    /// Whatever of this is merged was lost with the store.
-    again: Lost,
+    /// What is merged was lost with the store.
+    again: Option<Again>,
 }
 
-/// What a store has lost that is merged again.
+/// What a store has lost, so that it is merged again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Again {
+    /// What was known of these resources.
+    pub lost: Lost,
+    /// Until then what was sent before the loss may come.
+    pub until: Millis,
+}
+
+/// Of which resources a store has lost what it knew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Lost {
-    Nothing,
-    /// What was known of these resources.
+    /// Of these, and of all that is pending.
     Some(BTreeSet<ResourceKey>),
-    /// Everything.
+    /// Of all.
     All,
 }
 
-impl Lost {
-    fn has(&self, key: &ResourceKey) -> bool {
-        match self {
-            Lost::Nothing => false,
-            Lost::Some(keys) => keys.contains(key),
+impl Again {
+    /// True if what was known of this resource may be lost. What is pending may have been claimed and sent.
+    fn has(&self, key: &ResourceKey, record: &Record) -> bool {
+        match &self.lost {
+            Lost::Some(keys) => record.due.is_some() || keys.contains(key),
             Lost::All => true,
         }
     }
@@ -107,7 +117,7 @@ impl<S: Store, P: Publisher> Intake<S, P> {
         backlog: Arc<Backlog>,
     ) -> Self {
         let (recent, gate) = (Recent::default(), Arc::default());
-        Self { store, letters, clock, settings, wake, backlog, recent, gate, again: Lost::Nothing }
+        Self { store, letters, clock, settings, wake, backlog, recent, gate, again: None }
     }
 
     /// Merges under the generation that this gate names.
@@ -116,7 +126,7 @@ impl<S: Store, P: Publisher> Intake<S, P> {
     }
 
     /// Merges what was lost with the store: whatever it touches is to be read at the target.
-    pub(super) fn again(self, again: Lost) -> Self {
+    pub(super) fn again(self, again: Option<Again>) -> Self {
         Self { again, ..self }
     }
 
@@ -299,6 +309,10 @@ impl<S: Store, P: Publisher> Intake<S, P> {
                 ("cloudevents", Said::Change(change))
             }
             Decoded::Verdict(verdict) => ("cloudevents", Said::Verdict(verdict)),
+            // the relay's own marks are nobody's events
+            Decoded::Ignored if !delivery.from_publishers && Mark::read(message).is_some() => {
+                return Said::Nothing;
+            }
             Decoded::Ignored => ("ignored", Said::Nothing),
             Decoded::Refused(refusal) => ("undecodable", Said::Refused(refusal)),
         };

@@ -19,6 +19,7 @@ mod ladder;
 mod profiles;
 mod profiles_relay;
 mod readme;
+mod recovery;
 mod relay;
 mod replicas;
 mod sandbox;

@@ -12,9 +12,7 @@ use crate::core::record::user_key;
 use crate::core::resource::ResourceKey;
 use crate::core::schedule::Lane;
 use crate::core::settle;
-use crate::pipeline::ports::{
-    OtherGeneration, Publisher, Reschedule, Store, StoreError, Swapped, Target,
-};
+use crate::pipeline::ports::{OtherGeneration, Publisher, Reschedule, Store, StoreError, Swapped, Target};
 use crate::pipeline::settings::ReferenceKind;
 
 impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-
 use super::batch::{Claimed, Item, Items, Next, Ready};
 use super::start::Draw;
 use super::{COMPANY_POLL, Flush, Pace};
@@ -352,6 +351,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         for ((value, _), loaded) in keys.into_iter().zip(self.store.load(&loads).await?) {
             let reference = match (loaded.record.id, loaded.record.desired.presence()) {
                 (Some(id), _) => Reference::Id(id),
+                // not looked for yet
+                (None, Presence::Deleted) if loaded.record.verify => Reference::Pending,
                 (None, Presence::Deleted) => Reference::Gone,
                 (None, Presence::Alive) => Reference::Pending,
                 (None, Presence::Unborn) => continue,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Intake, MEMBERS_PER_SWAP};
 use crate::core::change::Change;
 use crate::core::desired::Merged;
-use crate::core::lost::lost;
+use crate::core::lost::{lost, may_be_created};
 use crate::core::record::{Record, Trouble};
 use crate::core::resource::ResourceKey;
 use crate::core::schedule::{Lane, Millis};
@@ -94,8 +94,7 @@ impl<S: Store, P: Publisher> Intake<S, P> {
         let (mut touched, mut results) = (BTreeSet::new(), Vec::new());
         let mut rescheduled = false;
         let now = self.clock.now();
-        let again = self.again.has(&key);
-        let before = again.then(|| (record.clone(), members.clone()));
+        let before = self.again.is_some().then(|| (record.clone(), members.clone()));
         for (change, source) in changes {
             let intake = record.merge(change, &members);
             take_attempts(&mut record, change, intake.merged, now);
@@ -103,14 +102,16 @@ impl<S: Store, P: Publisher> Intake<S, P> {
                 touched.insert(value.clone());
                 members.insert(value, entry);
             }
-            if again {
-                for (value, entry) in lost(&mut record, &members, change) {
+            rescheduled |= after_merge(&key, &mut record, change, intake.merged, now, self.settings.linger);
+            let again = self.again.as_ref();
+            again.iter().for_each(|again| may_be_created(&mut record, again.until));
+            if let Some(again) = again.filter(|again| again.has(&key, &record)) {
+                for (value, entry) in lost(&mut record, &members, change, again.until) {
                     touched.insert(value.clone());
                     members.insert(value, entry);
                 }
                 rescheduled |= after_loss(&key, &mut record, now);
             }
-            rescheduled |= after_merge(&key, &mut record, change, intake.merged, now, self.settings.linger);
             results.push((intake.merged, *source));
         }
         let is_news = results.iter().any(|(merged, _)| *merged == Merged::New);

@@ -12,7 +12,7 @@ use crate::core::guard::Window;
 use crate::core::resource::{ResourceKey, ResourceType};
 use crate::core::schedule::Millis;
 use crate::core::settled::Settled;
-use crate::pipeline::intake::{Intake, Lost};
+use crate::pipeline::intake::{Again, Intake, Lost};
 use crate::pipeline::operator;
 use crate::pipeline::ports::{
     Delivery, Entry, From, Guard, Publisher, Source, Stamps, Store, Stream, StreamReader,
@@ -91,11 +91,13 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
         let end = Mark::End { reading: (self.ids)() };
         self.letters.mark(&end).await?;
         let mut reader = streams.journal.read(From::First).await?;
-        let merger = self.merger(match stamp.cause {
-            Cause::First => Lost::Nothing,
-            Cause::Emptied => Lost::All,
-            Cause::Moved => Lost::Some(settled.keys().cloned().collect()),
-        });
+        let lost = match stamp.cause {
+            Cause::First => None,
+            Cause::Emptied => Some(Lost::All),
+            Cause::Moved => Some(Lost::Some(settled.keys().cloned().collect())),
+        };
+        let until = stamp.since.plus(self.settings.late_window);
+        let merger = self.merger(lost.map(|lost| Again { lost, until }));
         let (mut read, mut last): (u64, Option<u64>) = (0, None);
         let mut looked = self.clock.now();
         loop {
@@ -170,7 +172,7 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
     }
 
     async fn behind(&self, mut reader: J::Reader) -> Result<(), Interrupted> {
-        let merger = self.merger(Lost::Nothing);
+        let merger = self.merger(None);
         let mut prompt = 0;
         while prompt < PROMPT_MARKS {
             let mark = Mark::End { reading: (self.ids)() };

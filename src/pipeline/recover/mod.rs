@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::mark::Mark;
 use super::gate::Gate;
-use super::intake::{Intake, Lost, Unsettled};
+use super::intake::{Again, Intake, Unsettled};
 use super::letters::Letters;
 use super::ports::{Clock, Guard, PublishError, Publisher, SessionEnded, Stamps, Store, StoreError, Stream};
 use super::settings::{LEASE, Settings};
@@ -247,7 +247,7 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
     }
 
     /// What is merged from the journal.
-    fn merger(&self, again: Lost) -> Intake<S, P> {
+    fn merger(&self, again: Option<Again>) -> Intake<S, P> {
         Intake::new(
             self.store.clone(),
             self.letters.clone(),
