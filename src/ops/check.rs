@@ -80,7 +80,7 @@ fn check_profile(config: &Config) -> Item {
             "" => String::new(),
             source => format!(" (it comes from {source})"),
         };
-        doubts.push(format!("is not verified against the real thing{source}: try target.read_only first"));
+        doubts.push(format!("is not verified by a contract test{source}: try target.read_only first"));
     }
     let verdict = if doubts.is_empty() { Verdict::Ok } else { Verdict::Warning };
     Item::new("profile", verdict, format!("`{}` {}", profile.name, doubts.join("; and it ")).trim_end())
