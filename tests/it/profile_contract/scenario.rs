@@ -48,6 +48,15 @@ async fn a_history_arrives_with_the_profile_of_scim2_server() {
     arrives("scim2-server").await;
 }
 
+#[tokio::test]
+async fn a_history_arrives_at_genesys_cloud_whatever_goes_wrong() {
+    let provider = Provider::start("genesys-cloud").await;
+    let faults = json!({
+        "scope": "writes", "rate_500": 0.05, "rate_drop_after": 0.05, "rate_429": 0.03, "rate_truncated": 0.05,
+    });
+    play(&provider, faults).await;
+}
+
 /// The history so far: what was told, and what it must lead to.
 struct History {
     sequence: usize,
@@ -109,6 +118,12 @@ fn person(number: usize) -> String {
 
 async fn arrives(name: &str) {
     let provider = Provider::start(name).await;
+    play(&provider, json!({})).await;
+    only_old_versions_are_refused(&provider).await;
+}
+
+async fn play(provider: &Provider, faults: Value) {
+    let name = &provider.profile.name;
     let people = provider.profile.limits.members_per_request.map_or(40, |most| most.get() + 20);
     let only_matched = !provider.profile.groups.create;
     // somebody who left before the relay came, and groups where they can't be created
@@ -118,6 +133,7 @@ async fn arrives(name: &str) {
     }
     provider.holding(there).await;
     let relay = provider.relay(CONFIG).await;
+    provider.sandbox.set_faults(faults.clone()).await;
     let mut history = History { sequence: 0, told: Vec::new(), directory: Directory::default() };
     let mut expected_letters = BTreeSet::new();
 
@@ -127,9 +143,11 @@ async fn arrives(name: &str) {
         expected_letters.insert(("Group/g-none".to_owned(), "not_supported".to_owned()));
     }
     relay.publish(&std::mem::take(&mut history.told));
-    becomes(&provider, "joiners", &history.directory).await;
+    becomes(provider, "joiners", &history.directory).await;
 
-    foreign_change(&provider, &mut history).await;
+    provider.sandbox.set_faults(json!({})).await;
+    foreign_change(provider, &mut history).await;
+    provider.sandbox.set_faults(faults.clone()).await;
     movers(&mut history);
     if only_matched {
         expected_letters.insert(("Group/g-closed".to_owned(), "not_supported".to_owned()));
@@ -137,7 +155,7 @@ async fn arrives(name: &str) {
         history.directory.groups.remove("Closed");
     }
     relay.publish(&std::mem::take(&mut history.told));
-    becomes(&provider, "movers", &history.directory).await;
+    becomes(provider, "movers", &history.directory).await;
 
     leavers(&mut history);
     // who is deleted softly keeps the id, and the relay takes for written what it wrote: here the source says what becomes of the
@@ -147,7 +165,7 @@ async fn arrives(name: &str) {
         history.patched("group", "g-all", json!([{"op": "remove", "path": "members[value eq \"e-9\"]"}]));
     }
     relay.publish(&std::mem::take(&mut history.told));
-    becomes(&provider, "leavers", &history.directory).await;
+    becomes(provider, "leavers", &history.directory).await;
 
     history.joins(&person(9));
     history.members("Everyone").insert(person(9));
@@ -163,12 +181,11 @@ async fn arrives(name: &str) {
         User { name: "e-8@example.com".to_owned(), title: Some("Clerk".to_owned()), ..User::default() };
     history.directory.users.insert(person(8), user);
     relay.publish(&std::mem::take(&mut history.told));
-    becomes(&provider, "who comes back", &history.directory).await;
+    becomes(provider, "who comes back", &history.directory).await;
 
     relay.settled(history.sequence).await;
     assert_eq!(dead(&relay, expected_letters.len()).await, expected_letters, "{name}");
     assert_eq!(Directory::of(&provider.state().await), history.directory, "{name}: it stays so");
-    only_old_versions_are_refused(&provider).await;
 }
 
 fn joiners(history: &mut History, people: usize) {
