@@ -9,7 +9,7 @@ use super::error::{Refusal, ScimType};
 use super::etag::Condition;
 use super::faults::Faults;
 use super::manners::Manners;
-use super::members::Id;
+use super::members::{Id, Members};
 use super::patch::{self, Operation};
 use super::schema::Kind;
 use super::view::View;
@@ -156,7 +156,10 @@ impl Provider {
         if self.is_poisoned(&write) {
             return Err(self.poisoned());
         }
-        self.manners.admit(&write)?;
+        let (kind, id) = write.target();
+        let nobody = Members::new();
+        let before = id.and_then(|id| self.directory.collection(kind).get(id));
+        self.manners.admit(&write, before.map_or(&nobody, |it| &it.members))?;
         let condition = condition.filter(|_| self.faults.etag);
         let policy = Policy {
             unique_display_name: self.manners.refuses_namesakes(Kind::Group),

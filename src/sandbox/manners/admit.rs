@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::Manners;
 use crate::sandbox::error::{Refusal, ScimType};
+use crate::sandbox::members::Members;
 use crate::sandbox::patch::{Op, Operation};
 use crate::sandbox::path::{get, remove};
 use crate::sandbox::provider::Write;
@@ -12,17 +13,17 @@ use crate::sandbox::schema::Kind;
 use crate::target::profile::{Attribute, Removal, Update};
 
 impl Manners {
-    /// Whether a write is let through.
+    /// Whether a write is let through. `before` are the members there are.
     ///
     /// # Errors
     /// 405 or 501 where there is no such method; 400 for what it may not say.
-    pub fn admit(&self, write: &Write) -> Result<(), Refusal> {
+    pub fn admit(&self, write: &Write, before: &Members) -> Result<(), Refusal> {
         let (kind, _) = write.target();
         self.check_method(kind, write)?;
         match write {
-            Write::Create(kind, body) | Write::Replace(kind, _, body) => {
-                let members = get(body, "members").and_then(Value::as_array).map_or(0, Vec::len);
-                self.check_number(if *kind == Kind::Group { members } else { 0 })
+            Write::Create(Kind::User, _) | Write::Replace(Kind::User, ..) => Ok(()),
+            Write::Create(Kind::Group, body) | Write::Replace(Kind::Group, _, body) => {
+                self.check_number(changed(body, before))
             }
             Write::Patch(kind, _, operations) => self.check_patch(*kind, operations),
             Write::Delete(..) => Ok(()),
@@ -111,6 +112,16 @@ impl Manners {
             body.extend(own.map(|own| ("externalId".to_owned(), own.into())));
         }
     }
+}
+
+/// How many members come or go when these take the place of those before.
+fn changed(body: &Map<String, Value>, before: &Members) -> usize {
+    let listed = get(body, "members").and_then(Value::as_array).into_iter().flatten();
+    let (kept, new): (Vec<&Value>, Vec<&Value>) = listed.partition(|member| {
+        let value = member.as_object().and_then(|it| get(it, "value")).and_then(Value::as_str);
+        value.is_some_and(|id| before.contains_key(id))
+    });
+    new.len() + before.len().saturating_sub(kept.len())
 }
 
 fn names(operation: &Operation, attribute: &str) -> bool {

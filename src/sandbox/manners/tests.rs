@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::sandbox::answer::Answer;
+use crate::sandbox::members::{Details, Members};
 use crate::sandbox::provider::Write;
 use crate::target::profile::shipped;
 
@@ -21,7 +22,7 @@ fn removal(path: &str, value: Value) -> Value {
 }
 
 fn status(manners: &Manners, write: &Write) -> u16 {
-    manners.admit(write).map_or_else(|refusal| refusal.status, |()| 200)
+    manners.admit(write, &Members::new()).map_or_else(|refusal| refusal.status, |()| 200)
 }
 
 #[test]
@@ -95,6 +96,18 @@ fn members_are_counted_and_removed_in_one_way() {
             assert_eq!(status(&manners, &write(method, Kind::Group, body)), expected, "{method} {count}");
         }
     }
+}
+
+#[test]
+fn a_put_is_counted_by_what_it_changes() {
+    let manners = manners("[limits]\nmembers_per_request = 2\n");
+    let before: Members = ["a", "b", "c"].into_iter().map(|id| (id.into(), Details::default())).collect();
+    let put = |ids: &[&str]| {
+        let members: Vec<Value> = ids.iter().map(|id| json!({ "value": id })).collect();
+        manners.admit(&write("PUT", Kind::Group, json!({ "members": members })), &before).is_ok()
+    };
+    assert!(put(&["a", "b", "c"]) && put(&["a", "b", "c", "d", "e"]) && put(&["a", "b", "d"]));
+    assert!(!put(&["a", "b", "d", "e"]) && !put(&[]));
 }
 
 fn filter(text: &str) -> Filter {

@@ -57,6 +57,49 @@ async fn a_history_arrives_at_genesys_cloud_whatever_goes_wrong() {
     play(&provider, faults).await;
 }
 
+/// What no tested profile says, or not in this company.
+const ODD: [&str; 7] = [
+    "[answers]\netag = \"unquoted\"\nconflict = \"409\"\nretry_after = \"date\"\n",
+    "[members]\nremoval = \"values\"\n[capabilities]\nbulk = false\n[answers]\npatch = \"resource\"\n",
+    "[users]\nupdate = \"put\"\n[groups]\nupdate = \"put\"\n[limits]\nmembers_per_request = 15\n",
+    "[capabilities]\nfilter = false\netag = false\npatch = false\n[limits]\npage_size = 7\n",
+    "[answers]\nerror = \"code-message\"\nconflict = \"invalidVers\"\n[bulk]\nerrors = \"inline\"\nversions = false\n",
+    "base_path = \"/{a}/b/{c}\"\n[users]\npath = \"/v1/people\"\nrefuses_existing = true\nsoft_delete = true\n\
+     hidden = \"active eq false\"\n[groups]\npath = \"/v1/teams\"\nrefuses_existing = true\n[bulk]\npath = \"/massive\"\n",
+    "[limits]\noperations = 3\nbytes = 2000\nmembers_per_request = 5\n",
+];
+
+#[tokio::test]
+async fn a_history_arrives_whatever_the_forms() {
+    let files = tempfile::tempdir().unwrap();
+    let own = files.path().join("own.toml");
+    for text in ODD {
+        std::fs::write(&own, text).unwrap();
+        let provider = Provider::start(own.to_str().unwrap()).await;
+        eprintln!("{text}");
+        play(&provider, json!({})).await;
+    }
+}
+
+#[tokio::test]
+async fn a_relay_with_another_profile_does_not_get_through() {
+    let files = tempfile::tempdir().unwrap();
+    let own = files.path().join("own.toml");
+    std::fs::write(&own, "[members]\nremoval = \"values\"\n").unwrap();
+    let provider = Provider::start(own.to_str().unwrap()).await;
+    let relay = Relay::start(&provider.sandbox.running.base_url().parse().unwrap(), None, "");
+    relay.ready().await;
+    let mut history = History { sequence: 0, told: Vec::new(), directory: Directory::default() };
+    history.joins("e-1");
+    history.founded("g-sales", "Sales", &["e-1".to_owned()]);
+    relay.publish(&std::mem::take(&mut history.told));
+    becomes(&provider, "one member", &history.directory).await;
+    history.patched("group", "g-sales", json!([{"op": "remove", "path": "members[value eq \"e-1\"]"}]));
+    relay.publish(&history.told);
+    let refused = BTreeSet::from([("Group/g-sales".to_owned(), "invalid".to_owned())]);
+    assert_eq!(dead(&relay, 1).await, refused);
+}
+
 /// The history so far: what was told, and what it must lead to.
 struct History {
     sequence: usize,
