@@ -75,15 +75,18 @@ fn check_profile(config: &Config) -> Item {
     if let Some(expected) = profile.base_path.as_ref().filter(|_| !profile.fits_base_path(path)) {
         doubts.push(format!("expects target.base_url to end in {expected}, and its path is {path}"));
     }
+    let source = match profile.source.as_str() {
+        "" => String::new(),
+        source => format!(" (it comes from {source})"),
+    };
     if !profile.verified {
-        let source = match profile.source.as_str() {
-            "" => String::new(),
-            source => format!(" (it comes from {source})"),
-        };
-        doubts.push(format!("is not verified against the real thing{source}: try target.read_only first"));
+        doubts.push(format!("is not verified by a contract test{source}: try target.read_only first"));
     }
-    let verdict = if doubts.is_empty() { Verdict::Ok } else { Verdict::Warning };
-    Item::new("profile", verdict, format!("`{}` {}", profile.name, doubts.join("; and it ")).trim_end())
+    if doubts.is_empty() {
+        let detail = format!("`{}` is verified by its contract test{source}", profile.name);
+        return Item::new("profile", Verdict::Ok, detail);
+    }
+    Item::new("profile", Verdict::Warning, format!("`{}` {}", profile.name, doubts.join("; and it ")))
 }
 
 async fn check_broker(broker: &BrokerOptions) -> Item {

@@ -18,6 +18,10 @@ use super::world::{State, World};
 pub fn answer(world: &World, method: &str, path: &str, body: &Bytes, base: &str) -> Answer {
     match (path, method) {
         ("/_sandbox/state", "GET") => Answer::json(200, resources(&world.lock().provider, base)),
+        ("/_sandbox/state", "POST") => {
+            let placed = place(&mut world.lock().provider, body, base);
+            placed.unwrap_or_else(Answer::from)
+        }
         ("/_sandbox/state", "DELETE") => {
             world.reset();
             Answer::empty(204)
@@ -26,7 +30,7 @@ pub fn answer(world: &World, method: &str, path: &str, body: &Bytes, base: &str)
             let entries = world.lock().log.entries();
             Answer::json(200, json!(entries))
         }
-        ("/_sandbox/faults", "GET") => Answer::json(200, json!(world.lock().provider.faults)),
+        ("/_sandbox/faults", "GET") => Answer::json(200, json!(world.lock().provider.asked())),
         ("/_sandbox/faults", "PUT") => put_faults(world, body).unwrap_or_else(Answer::from),
         ("/_sandbox/state" | "/_sandbox/requests" | "/_sandbox/faults", _) => {
             Refusal::new(405, format!("{method} is not allowed here")).into()
@@ -37,7 +41,7 @@ pub fn answer(world: &World, method: &str, path: &str, body: &Bytes, base: &str)
 
 /// All resources by endpoint, whole.
 fn resources(provider: &Provider, base: &str) -> Value {
-    let view = provider.view(base);
+    let view = provider.view_of_all(base);
     let mut all = json!({});
     for kind in Kind::ALL {
         let resources = provider.directory.collection(kind).iter();
@@ -46,13 +50,27 @@ fn resources(provider: &Provider, base: &str) -> Value {
     all
 }
 
+/// Puts resources there that no client wrote: `{"Users": […], "Groups": […]}`, answered with all that there are then.
+fn place(provider: &mut Provider, body: &Bytes, base: &str) -> Result<Answer, Refusal> {
+    let wrong = |detail: String| Refusal::of(ScimType::InvalidSyntax, detail);
+    let document: Value =
+        serde_json::from_slice(body).map_err(|error| wrong(format!("the body is no JSON: {error}")))?;
+    for kind in Kind::ALL {
+        for resource in document[kind.endpoint()].as_array().into_iter().flatten() {
+            let resource = resource.as_object().ok_or_else(|| wrong("a resource is an object".to_owned()))?;
+            provider.place(kind, resource.clone(), clock::now())?;
+        }
+    }
+    Ok(Answer::json(201, resources(provider, base)))
+}
+
 fn put_faults(world: &World, body: &Bytes) -> Result<Answer, Refusal> {
     let document = serde_json::from_slice(body)
         .map_err(|error| Refusal::of(ScimType::InvalidSyntax, format!("the body is no JSON: {error}")))?;
     let faults =
         Faults::from_json(document).map_err(|wrong| Refusal::of(ScimType::InvalidValue, wrong.join("; ")))?;
     let shown = json!(faults);
-    world.lock().provider.faults = faults;
+    world.lock().provider.set_faults(faults);
     Ok(Answer::json(200, shown))
 }
 

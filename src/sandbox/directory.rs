@@ -1,12 +1,14 @@
 //! The resources and their indexes. Pure: time and identifiers come in as arguments.
 
+mod checks;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::error::{Refusal, ScimType};
-use super::etag::Condition;
+use super::error::Refusal;
+use super::etag::{Condition, Form};
 use super::members::{Edits, Id, Members};
 use super::patch::{self, Operation};
 use super::schema::{self, Kind};
@@ -16,16 +18,25 @@ use super::schema::{self, Kind};
 pub struct Policy {
     /// Two users never share a `userName`, whatever its case.
     pub unique_user_name: bool,
+    /// Two groups never share a `displayName`, whatever its case.
+    pub unique_display_name: bool,
     /// A member must be a user or a group of this provider.
     pub refuse_unknown_members: bool,
     /// A PATCH that removes what is not there fails with `noTarget`.
     pub refuse_missing_removals: bool,
+    /// How versions are told and compared.
+    pub etag_form: Form,
 }
 
 impl Policy {
     /// Everything is allowed.
-    const LENIENT: Policy =
-        Policy { unique_user_name: false, refuse_unknown_members: false, refuse_missing_removals: false };
+    pub const LENIENT: Policy = Policy {
+        unique_user_name: false,
+        unique_display_name: false,
+        refuse_unknown_members: false,
+        refuse_missing_removals: false,
+        etag_form: Form::Weak,
+    };
 }
 
 /// What a write comes with beside its content.
@@ -246,7 +257,7 @@ impl Directory {
         body: Map<String, Value>,
         terms: Terms<'_>,
     ) -> Result<(), Refusal> {
-        self.current(kind, id, terms.condition)?;
+        self.current(kind, id, terms)?;
         let (body, edits) = prepared(kind, body)?;
         self.update(kind, id, (body, edits), terms)
     }
@@ -262,7 +273,7 @@ impl Directory {
         operations: &[Operation],
         terms: Terms<'_>,
     ) -> Result<(), Refusal> {
-        let resource = self.current(kind, id, terms.condition)?;
+        let resource = self.current(kind, id, terms)?;
         let (mut body, edits) = patch::apply(resource, operations, terms.policy.refuse_missing_removals)?;
         schema::check(kind, &mut body)?;
         self.update(kind, id, (body, edits), terms)
@@ -273,19 +284,38 @@ impl Directory {
     /// # Errors
     /// 404; 412.
     pub fn delete(&mut self, kind: Kind, id: &str, terms: Terms<'_>) -> Result<(), Refusal> {
-        self.current(kind, id, terms.condition)?;
+        self.current(kind, id, terms)?;
         if let Some(resource) = self.collection_mut(kind).remove(id) {
             for member in resource.members.keys() {
                 self.leaves(member, &resource.id);
             }
         }
+        self.leave_all(id, terms.now);
+        Ok(())
+    }
+
+    /// Makes a resource inactive and ends its memberships: what DELETE does where it is soft.
+    ///
+    /// # Errors
+    /// 404; 412.
+    pub fn retire(&mut self, kind: Kind, id: &str, terms: Terms<'_>) -> Result<(), Refusal> {
+        let mut body = self.current(kind, id, terms)?.body.clone();
+        body.insert("active".into(), false.into());
+        self.collection_mut(kind).replace_body(id, body);
+        if let Some(resource) = self.collection_mut(kind).get_mut(id) {
+            touch(resource, terms.now);
+        }
+        self.leave_all(id, terms.now);
+        Ok(())
+    }
+
+    fn leave_all(&mut self, id: &str, now: Timestamp) {
         for group in self.groups_of.remove(id).into_iter().flatten() {
             if let Some(group) = self.groups.get_mut(&group) {
                 group.members.remove(id);
-                touch(group, terms.now);
+                touch(group, now);
             }
         }
-        Ok(())
     }
 
     /// A change by somebody else: another version, and an attribute that no client of this test wrote.
@@ -318,10 +348,12 @@ impl Directory {
         self.apply(&id, edits);
     }
 
-    fn current(&self, kind: Kind, id: &str, condition: Option<&Condition>) -> Result<&Resource, Refusal> {
+    fn current(&self, kind: Kind, id: &str, terms: Terms<'_>) -> Result<&Resource, Refusal> {
         let resource = self.get(kind, id)?;
-        match condition {
-            Some(condition) if !condition.holds(resource.version) => Err(Refusal::stale()),
+        match terms.condition {
+            Some(condition) if !condition.holds(resource.version, terms.policy.etag_form) => {
+                Err(Refusal::stale())
+            }
             _ => Ok(resource),
         }
     }
@@ -345,35 +377,6 @@ impl Directory {
             touch(resource, terms.now);
         }
         Ok(())
-    }
-
-    fn check_unique(
-        &self,
-        kind: Kind,
-        body: &Map<String, Value>,
-        own: Option<&str>,
-        policy: Policy,
-    ) -> Result<(), Refusal> {
-        let name = match (kind, body.get("userName").and_then(Value::as_str)) {
-            (Kind::User, Some(name)) if policy.unique_user_name => name,
-            _ => return Ok(()),
-        };
-        let own = own.and_then(|id| self.users.place_of(id));
-        if self.users.with_user_name(name).into_iter().any(|place| Some(place) != own) {
-            return Err(Refusal::of(ScimType::Uniqueness, "userName is taken"));
-        }
-        Ok(())
-    }
-
-    fn check_members(&self, edits: &Edits, policy: Policy) -> Result<(), Refusal> {
-        if !policy.refuse_unknown_members {
-            return Ok(());
-        }
-        let coming = edits.changes.iter().filter(|(_, change)| change.is_some());
-        match coming.map(|(id, _)| id).find(|id| self.kind_of(id).is_none()) {
-            Some(id) => Err(Refusal::of(ScimType::InvalidValue, format!("member {id} does not exist"))),
-            None => Ok(()),
-        }
     }
 
     /// Changes a group's members; whether anything is different now.

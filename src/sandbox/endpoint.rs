@@ -2,6 +2,7 @@
 
 use super::error::Refusal;
 use super::fate::Nature;
+use super::manners::Manners;
 use super::schema::Kind;
 
 /// What a path addresses.
@@ -32,26 +33,33 @@ impl Endpoint {
     ///
     /// # Errors
     /// 404.
-    pub fn parse(path: &str) -> Result<Self, Refusal> {
+    pub fn parse(path: &str, manners: &Manners) -> Result<Self, Refusal> {
         let segments: Vec<String> =
             path.split('/').filter(|segment| !segment.is_empty()).map(decoded).collect();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         match segments.as_slice() {
             [] => Ok(Endpoint::Root),
             [".search"] => Ok(Endpoint::Search(None)),
-            ["Bulk"] => Ok(Endpoint::Bulk),
             ["Me", ..] => Ok(Endpoint::Me),
-            ["ServiceProviderConfig"] => Ok(Endpoint::Config),
             ["Schemas"] => Ok(Endpoint::Schemas(None)),
             ["Schemas", urn] => Ok(Endpoint::Schemas(Some((*urn).to_owned()))),
             ["ResourceTypes"] => Ok(Endpoint::ResourceTypes(None)),
             ["ResourceTypes", name] => Ok(Endpoint::ResourceTypes(Some((*name).to_owned()))),
-            [endpoint, rest @ ..] => match (Kind::of_endpoint(endpoint), rest) {
-                (Some(kind), []) => Ok(Endpoint::Resources(kind)),
-                (Some(kind), [".search"]) => Ok(Endpoint::Search(Some(kind))),
-                (Some(kind), [id]) => Ok(Endpoint::Resource(kind, (*id).to_owned())),
-                _ => Err(Refusal::not_found(path)),
-            },
+            _ if manners.is_bulk(path) => Ok(Endpoint::Bulk),
+            _ if manners.is_config(path) => Ok(Endpoint::Config),
+            _ => Self::of_resources(path, manners),
+        }
+    }
+
+    fn of_resources(path: &str, manners: &Manners) -> Result<Self, Refusal> {
+        let missing = || Refusal::not_found(path);
+        let (kind, rest) = manners.kind_of(path.trim_start_matches('/')).ok_or_else(missing)?;
+        let rest: Vec<String> = rest.split('/').filter(|segment| !segment.is_empty()).map(decoded).collect();
+        match rest.as_slice() {
+            [] => Ok(Endpoint::Resources(kind)),
+            [only] if only == ".search" => Ok(Endpoint::Search(Some(kind))),
+            [id] => Ok(Endpoint::Resource(kind, id.clone())),
+            _ => Err(missing()),
         }
     }
 
@@ -99,10 +107,10 @@ mod tests {
             ("/Users/.search", Endpoint::Search(Some(Kind::User))),
             ("/Schemas/urn%3Ax", Endpoint::Schemas(Some("urn:x".into()))),
         ] {
-            assert_eq!(Endpoint::parse(path), Ok(endpoint), "{path}");
+            assert_eq!(Endpoint::parse(path, &Manners::default()), Ok(endpoint), "{path}");
         }
         for path in ["/users", "/Users/a/b", "/Bulk/x", "/nothing"] {
-            assert_eq!(Endpoint::parse(path).unwrap_err().status, 404, "{path}");
+            assert_eq!(Endpoint::parse(path, &Manners::default()).unwrap_err().status, 404, "{path}");
         }
     }
 }

@@ -22,6 +22,8 @@ pub enum ScimType {
     Mutability,
     /// The value is taken.
     Uniqueness,
+    /// The resource has another version, as one provider says it.
+    InvalidVers,
 }
 
 impl ScimType {
@@ -34,6 +36,7 @@ impl ScimType {
             ScimType::InvalidValue => "invalidValue",
             ScimType::Mutability => "mutability",
             ScimType::Uniqueness => "uniqueness",
+            ScimType::InvalidVers => "invalidVers",
         }
     }
 }

@@ -1,8 +1,26 @@
-//! Versions of resources as weak ETags (RFC 7644 s3.14).
+//! Versions of resources as ETags (RFC 7644 s3.14).
 
-/// The ETag of a version, e.g. `W/"3"`.
-pub fn of(version: u64) -> String {
-    format!("W/\"{version}\"")
+/// How ETags are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// `W/"3"`
+    #[default]
+    Weak,
+    /// `"3"`
+    Strong,
+    /// `3`, as no ETag should be.
+    Unquoted,
+}
+
+impl Form {
+    /// The ETag of a version.
+    pub fn of(self, version: u64) -> String {
+        match self {
+            Form::Weak => format!("W/\"{version}\""),
+            Form::Strong => format!("\"{version}\""),
+            Form::Unquoted => version.to_string(),
+        }
+    }
 }
 
 /// What a client wants the current version to be.
@@ -24,14 +42,17 @@ impl Condition {
         Condition::Tags(text.split(',').map(|tag| opaque(tag).to_owned()).collect())
     }
 
-    /// Whether `version` fulfils it.
-    pub fn holds(&self, version: u64) -> bool {
+    /// Whether `version` fulfils it. Tags are compared as they are, but where they are handed out without quotes these count for
+    /// nothing.
+    pub fn holds(&self, version: u64, form: Form) -> bool {
+        let current = form.of(version);
+        let is_current = |tag: &String| match form {
+            Form::Weak | Form::Strong => tag == opaque(&current),
+            Form::Unquoted => tag.trim_matches('"') == current,
+        };
         match self {
             Condition::Any => true,
-            Condition::Tags(tags) => {
-                let current = of(version);
-                tags.iter().any(|tag| tag == opaque(&current))
-            }
+            Condition::Tags(tags) => tags.iter().any(is_current),
         }
     }
 }
@@ -56,7 +77,17 @@ mod tests {
             ("3", false),
             ("", false),
         ] {
-            assert_eq!(Condition::parse(text).holds(3), holds, "{text}");
+            let condition = Condition::parse(text);
+            assert_eq!(condition.holds(3, Form::Weak), holds, "{text}");
+            assert_eq!(condition.holds(3, Form::Strong), holds, "{text}");
         }
+    }
+
+    #[test]
+    fn quotes_that_were_not_handed_out_are_not_wanted_back() {
+        for text in ["3", "\"3\"", "W/\"3\""] {
+            assert!(Condition::parse(text).holds(3, Form::Unquoted), "{text}");
+        }
+        assert!(!Condition::parse("33").holds(3, Form::Unquoted));
     }
 }

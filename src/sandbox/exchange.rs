@@ -17,11 +17,9 @@ use super::etag::Condition;
 use super::fate::{self, Fate, Nature};
 use super::faults::{Faults, RetryAfterForm};
 use super::log::Entry;
+use super::manners::Below;
 use super::service::{self, Call};
 use super::world::World;
-
-/// The path below which the provider is.
-pub const BASE_PATH: &str = "/scim/v2";
 
 /// What leaves the sandbox.
 #[derive(Debug)]
@@ -45,9 +43,14 @@ pub async fn run(world: Arc<World>, parts: Parts, body: Bytes) -> Ending {
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
-    match fate {
+    let ending = match fate {
         Ok(fate) => exchange.end(&world, fate).await,
         Err(answer) => exchange.answered(&world, answer),
+    };
+    match ending {
+        Ending::Answer(answer) => Ending::Answer(world.manners.dress(answer)),
+        Ending::Half(answer) => Ending::Half(world.manners.dress(answer)),
+        ending @ (Ending::Silence | Ending::Cut | Ending::Html) => ending,
     }
 }
 
@@ -64,12 +67,13 @@ impl Exchange {
         let now = clock::now();
         let path = parts.uri.path();
         let method = parts.method.as_str().to_owned();
-        let endpoint = Endpoint::parse(path.strip_prefix(BASE_PATH).unwrap_or(path));
+        let Below { base, rest } = world.manners.below(path).unwrap_or(Below { base: "", rest: path });
+        let endpoint = Endpoint::parse(rest, &world.manners);
         let nature = match &endpoint {
             Ok(endpoint) => endpoint.nature(&method),
             Err(_) => Nature::Read,
         };
-        let json = parsed(body);
+        let json = parsed(world, &parts.headers, body);
         let operations = match (nature, &json) {
             (Nature::Read, _) => 0,
             (Nature::Write, _) => 1,
@@ -93,7 +97,7 @@ impl Exchange {
             if_none_match: condition(&parts.headers, "if-none-match"),
             body: json,
             bytes: body.len(),
-            base: base(world, &parts.headers),
+            base: format!("{}{base}", origin(world, &parts.headers)),
         };
         Self { number, call, nature, operations, now }
     }
@@ -189,10 +193,11 @@ impl Exchange {
 }
 
 /// The JSON of a body; none where it is empty.
-fn parsed(body: &Bytes) -> Result<Option<Value>, Refusal> {
+fn parsed(world: &World, headers: &HeaderMap, body: &Bytes) -> Result<Option<Value>, Refusal> {
     if body.is_empty() {
         return Ok(None);
     }
+    world.manners.check_media_type(headers.get("content-type").and_then(|it| it.to_str().ok()))?;
     let wrong = |error: serde_json::Error| {
         Refusal::of(ScimType::InvalidSyntax, format!("the body is no JSON: {error}"))
     };
@@ -204,11 +209,11 @@ fn condition(headers: &HeaderMap, name: &str) -> Option<Condition> {
 }
 
 /// The address that the client used, so that locations lead back the same way.
-pub fn base(world: &World, headers: &HeaderMap) -> String {
+pub fn origin(world: &World, headers: &HeaderMap) -> String {
     let host = headers.get("host").and_then(|it| it.to_str().ok()).filter(|it| !it.is_empty());
     match host {
-        Some(host) => format!("http://{host}{BASE_PATH}"),
-        None => format!("http://{}{BASE_PATH}", world.address),
+        Some(host) => format!("http://{host}"),
+        None => format!("http://{}", world.address),
     }
 }
 
@@ -230,6 +235,10 @@ fn busy(refusal: Refusal, faults: &Faults, (seconds, now): (u64, Timestamp)) -> 
         RetryAfterForm::HttpDate => {
             let until = now.saturating_add(wait).unwrap_or(now);
             Some(httpdate::fmt_http_date(until.into()))
+        }
+        RetryAfterForm::Body => {
+            let detail = format!("{}: retry the request in {seconds} seconds", refusal.detail);
+            return Refusal { detail, ..refusal }.into();
         }
         RetryAfterForm::None => None,
     };

@@ -63,6 +63,8 @@ pub enum RetryAfterForm {
     Seconds,
     /// A date.
     HttpDate,
+    /// Only in a sentence of the body.
+    Body,
     /// Not at all.
     None,
 }
@@ -337,6 +339,7 @@ impl Faults {
             unique_user_name: self.unique_user_name,
             refuse_unknown_members: self.refuse_unknown_members,
             refuse_missing_removals: self.refuse_missing_removals,
+            ..Policy::LENIENT
         }
     }
 

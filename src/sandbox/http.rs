@@ -17,7 +17,7 @@ use http_body::Frame;
 use super::admin;
 use super::answer::Answer;
 use super::error::Refusal;
-use super::exchange::{self, BASE_PATH, Ending};
+use super::exchange::{self, Ending};
 use super::line::Scissors;
 use super::world::World;
 
@@ -43,13 +43,13 @@ async fn respond(
     };
     let path = parts.uri.path();
     if path.starts_with("/_sandbox/") {
-        let base = exchange::base(&world, &parts.headers);
+        let base = format!("{}{}", exchange::origin(&world, &parts.headers), world.manners.base_path());
         return response(admin::answer(&world, parts.method.as_str(), path, &body, &base).plain_json());
     }
     if path == "/oauth/token" || path == admin::ACCESS_KEY_PATH {
         return response(admin::token(&world, &parts, &body).plain_json());
     }
-    if !is_below_base(path) {
+    if world.manners.below(path).is_none() {
         return response(Refusal::not_found(path).into());
     }
     // a task of its own: a client that goes away does not stop what it asked for
@@ -61,10 +61,6 @@ async fn respond(
             response(Refusal::new(500, "the sandbox failed").into())
         }
     }
-}
-
-fn is_below_base(path: &str) -> bool {
-    path.strip_prefix(BASE_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 async fn finish(ending: Ending, world: &World, scissors: &Scissors) -> Response {

@@ -22,6 +22,7 @@ mod http;
 mod limiter;
 mod line;
 mod log;
+mod manners;
 mod members;
 mod options;
 mod patch;
@@ -46,6 +47,7 @@ use line::{Lines, Scissors};
 use world::World;
 
 pub use faults::{Faults, Rate, RetryAfterForm, Scope};
+pub use manners::{Manners, MannersError};
 pub use options::SandboxOptions;
 
 /// How long requests in flight may take after the sandbox is told to stop.
@@ -70,14 +72,15 @@ pub enum SandboxError {
 pub struct Running {
     /// Where it listens.
     pub addr: SocketAddr,
+    base_path: String,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Running {
-    /// `http://ADDR/scim/v2`
+    /// `http://ADDR/scim/v2`, or the base path of the profile.
     pub fn base_url(&self) -> String {
-        format!("http://{}{}", self.addr, exchange::BASE_PATH)
+        format!("http://{}{}", self.addr, self.base_path)
     }
 
     /// `http://ADDR`, below which `/_sandbox` and `/oauth/token` are.
@@ -127,12 +130,13 @@ async fn start_until(options: SandboxOptions, stop: CancellationToken) -> Result
     let failed = |source| SandboxError::Listen { address: address.clone(), source };
     let listener = TcpListener::bind(&options.listen).await.map_err(failed)?;
     let addr = listener.local_addr().map_err(failed)?;
+    let base_path = options.profile.clone().unwrap_or_default().base_path();
     let stop = stop.child_token();
     let world = Arc::new(World::new(options, addr, stop.clone()));
     let tasks = world.tasks.clone();
     tasks.spawn(listen(world, listener));
     tasks.close();
-    Ok(Running { addr, stop, tasks })
+    Ok(Running { addr, base_path, stop, tasks })
 }
 
 async fn listen(world: Arc<World>, listener: TcpListener) {

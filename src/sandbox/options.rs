@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::faults::Faults;
+use super::manners::Manners;
 
 const LISTEN: &str = "127.0.0.1:8080";
 const TOKEN_LIFETIME_SECONDS: u32 = 3600;
@@ -13,6 +14,10 @@ pub struct SandboxOptions {
     /// Address to listen on; port 0: any that is free.
     #[arg(long, default_value = LISTEN, value_name = "ADDRESS")]
     pub listen: String,
+    /// Behave like a provider: a profile's name or file, as in `target.profile`. What the profile says it has not is refused; it is
+    /// served below the profile's base path too, and below /scim/v2 as ever.
+    #[arg(long, value_name = "PROFILE", value_parser = Manners::of)]
+    pub profile: Option<Manners>,
     /// Bearer token that /scim/v2 wants; without it and without a client nothing is wanted.
     #[arg(long)]
     pub token: Option<String>,
@@ -39,6 +44,7 @@ impl Default for SandboxOptions {
     fn default() -> Self {
         Self {
             listen: LISTEN.to_owned(),
+            profile: None,
             token: None,
             client_id: None,
             client_secret: None,

@@ -4,11 +4,12 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::dice::Dice;
-use super::directory::{Directory, Terms};
+use super::directory::{Directory, Policy, Terms};
 use super::error::{Refusal, ScimType};
 use super::etag::Condition;
 use super::faults::Faults;
-use super::members::Id;
+use super::manners::Manners;
+use super::members::{Id, Members};
 use super::patch::{self, Operation};
 use super::schema::Kind;
 use super::view::View;
@@ -91,22 +92,55 @@ pub struct Written {
 pub struct Provider {
     /// The resources.
     pub directory: Directory,
-    /// What it can do and what goes wrong.
+    /// What is special about it.
+    pub manners: Manners,
+    /// What it can do and what goes wrong: no more than its manners allow.
     pub faults: Faults,
     /// Chance.
     pub dice: Dice,
+    asked: Faults,
     foreign_changes: u64,
 }
 
 impl Provider {
     /// An empty one.
-    pub fn new(faults: Faults, dice: Dice) -> Self {
-        Self { directory: Directory::default(), faults, dice, foreign_changes: 0 }
+    pub fn new(manners: Manners, asked: Faults, dice: Dice) -> Self {
+        let faults = manners.effective(&asked);
+        Self { directory: Directory::default(), manners, faults, dice, asked, foreign_changes: 0 }
+    }
+
+    /// The faults as they were asked for.
+    pub fn asked(&self) -> &Faults {
+        &self.asked
+    }
+
+    /// What goes wrong from now on.
+    pub fn set_faults(&mut self, asked: Faults) {
+        self.faults = self.manners.effective(&asked);
+        self.asked = asked;
     }
 
     /// What shows resources under the address `base`.
     pub fn view<'a>(&'a self, base: &'a str) -> View<'a> {
-        View { directory: &self.directory, base, etags: self.faults.etag }
+        let lists_members = self.manners.lists_members();
+        View { lists_members, ..self.view_of_all(base) }
+    }
+
+    /// What shows resources as they are, whatever the provider shows.
+    pub fn view_of_all<'a>(&'a self, base: &'a str) -> View<'a> {
+        let (directory, manners, etags) = (&self.directory, &self.manners, self.faults.etag);
+        View { directory, base, manners, etags, lists_members: true }
+    }
+
+    /// Puts a resource there that no client wrote, as the provider's own console would. Nothing is insisted on.
+    ///
+    /// # Errors
+    /// `invalidValue`.
+    pub fn place(&mut self, kind: Kind, body: Map<String, Value>, now: Timestamp) -> Result<(), Refusal> {
+        let wanted = body.get("id").and_then(Value::as_str).map(Id::from);
+        let id = wanted.filter(|id| self.directory.kind_of(id).is_none()).unwrap_or_else(|| self.dice.id());
+        let terms = Terms { condition: None, policy: Policy::LENIENT, now };
+        self.directory.create(kind, id, body, terms)
     }
 
     /// Carries out a write.
@@ -122,20 +156,32 @@ impl Provider {
         if self.is_poisoned(&write) {
             return Err(self.poisoned());
         }
+        let (kind, id) = write.target();
+        let nobody = Members::new();
+        let before = id.and_then(|id| self.directory.collection(kind).get(id));
+        self.manners.admit(&write, before.map_or(&nobody, |it| &it.members))?;
         let condition = condition.filter(|_| self.faults.etag);
-        let terms = Terms { condition, policy: self.faults.policy(), now };
-        self.store(write, terms)
+        let policy = Policy {
+            unique_display_name: self.manners.refuses_namesakes(Kind::Group),
+            etag_form: self.manners.etag_form(),
+            ..self.faults.policy()
+        };
+        let terms = Terms { condition, policy, now };
+        self.store(write, terms).map_err(|refusal| self.manners.told(refusal))
     }
 
     fn store(&mut self, write: Write, terms: Terms<'_>) -> Result<Written, Refusal> {
         let directory = &mut self.directory;
         let (kind, id, status) = match write {
-            Write::Create(kind, body) => {
+            Write::Create(kind, mut body) => {
                 let id = self.dice.id();
+                self.manners.overrule(kind, &mut body, Some(&format!("own-{id}")));
                 directory.create(kind, id.clone(), body, terms)?;
                 (kind, id, 201)
             }
-            Write::Replace(kind, id, body) => {
+            Write::Replace(kind, id, mut body) => {
+                let own = directory.collection(kind).get(&id).and_then(|it| it.text("externalId"));
+                self.manners.overrule(kind, &mut body, own);
                 directory.replace(kind, &id, body, terms)?;
                 (kind, id, 200)
             }
@@ -146,13 +192,18 @@ impl Provider {
                 directory.patch(kind, &id, &operations, terms)?;
                 (kind, id, 200)
             }
+            Write::Delete(kind, id) if self.manners.deletes_softly(kind) => {
+                directory.retire(kind, &id, terms)?;
+                (kind, id, 204)
+            }
             Write::Delete(kind, id) => {
                 directory.delete(kind, &id, terms)?;
                 (kind, id, 204)
             }
         };
         let version = self.directory.collection(kind).get(&id).map(|it| it.version);
-        Ok(Written { kind, id, status, version: version.filter(|_| self.faults.etag) })
+        let version = version.filter(|_| self.faults.etag && status != 204);
+        Ok(Written { kind, id, status, version })
     }
 
     /// Whether a write concerns a user that writes fail for.
@@ -212,7 +263,7 @@ impl Provider {
             }],
             "meta": {
                 "resourceType": "ServiceProviderConfig",
-                "location": format!("{base}/ServiceProviderConfig"),
+                "location": format!("{base}/{}", self.manners.config_path()),
             },
         })
     }

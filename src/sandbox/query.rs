@@ -10,7 +10,9 @@ use super::directory::Resource;
 use super::error::{Refusal, ScimType};
 use super::faults::Faults;
 use super::filter::{self, Subject};
+use super::manners::Manners;
 use super::path::{get, remove};
+use super::provider::Provider;
 use super::schema::Kind;
 use super::view::{Projection, View};
 
@@ -75,10 +77,21 @@ impl Query {
     /// The ListResponse over the resources of these types.
     ///
     /// # Errors
-    /// `invalidFilter`.
-    pub fn run(&self, view: View<'_>, kinds: &[Kind], faults: &Faults) -> Result<Value, Refusal> {
-        let filter = self.filter(kinds, faults)?;
-        let mut found = kinds.iter().flat_map(|kind| matching(view, *kind, filter.as_ref())).collect();
+    /// `invalidFilter`; 429 for a page that is too large, where the provider answers so.
+    pub fn run(&self, provider: &Provider, base: &str, kinds: &[Kind]) -> Result<Value, Refusal> {
+        let Provider { faults, manners, .. } = provider;
+        manners.check_page(self.count)?;
+        let filter = self.filter(kinds, faults, manners)?;
+        let view = provider.view(base);
+        let mut found: Vec<&Resource> = Vec::new();
+        for kind in kinds {
+            let unasked = manners.unasked(*kind, filter.as_ref());
+            let is_hidden = |resource: &&Resource| {
+                unasked.as_ref().is_some_and(|it| filter::matches(it, &Subject { resource, view }))
+            };
+            let matching = matching(view, *kind, filter.as_ref()).into_iter();
+            found.extend(matching.filter(|resource| !is_hidden(resource)));
+        }
         if let Some(path) = &self.sort_by {
             self.sort(view, path, &mut found);
         }
@@ -88,14 +101,18 @@ impl Query {
         Ok(list_response(found.len(), self.start_index, shown))
     }
 
-    fn filter(&self, kinds: &[Kind], faults: &Faults) -> Result<Option<Filter>, Refusal> {
+    fn filter(&self, kinds: &[Kind], faults: &Faults, manners: &Manners) -> Result<Option<Filter>, Refusal> {
         match &self.filter {
             None => Ok(None),
             Some(_) if faults.ignore_filter => Ok(None),
             Some(_) if !faults.filter => {
                 Err(Refusal::of(ScimType::InvalidFilter, "filters are not supported"))
             }
-            Some(text) => filter::parse(text, kinds).map(Some),
+            Some(text) => {
+                let filter = filter::parse(text, kinds)?;
+                manners.check_filter(text, &filter, kinds)?;
+                Ok(Some(filter))
+            }
         }
     }
 

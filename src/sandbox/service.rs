@@ -7,7 +7,7 @@ use super::answer::Answer;
 use super::bulk::{self, Report};
 use super::endpoint::Endpoint;
 use super::error::{Refusal, ScimType};
-use super::etag::{self, Condition};
+use super::etag::Condition;
 use super::provider::{Provider, Write, Written};
 use super::query::{Query, list_response};
 use super::schema::{self, Kind};
@@ -57,29 +57,32 @@ fn respond(call: Call, provider: &mut Provider, now: Timestamp) -> Result<Answer
             Ok(Answer::json(200, provider.config(&call.base)))
         }
         (Endpoint::Schemas(urn), "GET") => documents(&call, schema::schemas(&call.base), urn),
-        (Endpoint::ResourceTypes(name), "GET") => documents(&call, schema::resource_types(&call.base), name),
+        (Endpoint::ResourceTypes(name), "GET") => {
+            documents(&call, schema::resource_types(&call.base, &provider.manners), name)
+        }
         (_, method) => Err(Refusal::new(405, format!("{method} is not allowed here"))),
     }
 }
 
 fn list(call: &Call, provider: &Provider, kinds: &[Kind]) -> Result<Answer, Refusal> {
     let query = Query::of_url(&call.query)?;
-    let found = query.run(provider.view(&call.base), kinds, &provider.faults)?;
+    let found = query.run(provider, &call.base, kinds)?;
     Ok(Answer::json(200, found))
 }
 
 fn search(call: Call, provider: &Provider, kind: Option<Kind>) -> Result<Answer, Refusal> {
     let query = Query::of_search(required(call.body?)?)?;
     let kinds = kind.map_or(Kind::ALL.to_vec(), |kind| vec![kind]);
-    let found = query.run(provider.view(&call.base), &kinds, &provider.faults)?;
+    let found = query.run(provider, &call.base, &kinds)?;
     Ok(Answer::json(200, found))
 }
 
 fn get(call: &Call, provider: &Provider, kind: Kind, id: &str) -> Result<Answer, Refusal> {
     let query = Query::of_url(&call.query)?;
     let resource = provider.directory.get(kind, id)?;
-    let tag = provider.faults.etag.then(|| etag::of(resource.version));
-    let unchanged = call.if_none_match.as_ref().is_some_and(|it| it.holds(resource.version));
+    let form = provider.manners.etag_form();
+    let tag = provider.faults.etag.then(|| form.of(resource.version));
+    let unchanged = call.if_none_match.as_ref().is_some_and(|it| it.holds(resource.version, form));
     if unchanged && tag.is_some() {
         return Ok(Answer::empty(304).with_some("etag", tag));
     }
@@ -94,27 +97,27 @@ fn write(
     now: Timestamp,
 ) -> Result<Answer, Refusal> {
     let query = Query::of_url(&call.query)?;
-    let patches_group = call.method == "PATCH" && kind == Kind::Group;
+    let is_shown = call.method != "PATCH" || provider.manners.patch_shows().unwrap_or(kind != Kind::Group);
     let write = Write::read(&call.method, kind, id, call.body?)?;
     let written = provider.write(write, call.if_match.as_ref(), now)?;
-    let shown = show(&written, provider, &call.base, (query.projection(), patches_group));
+    let shown = show(&written, provider, &call.base, (query.projection(), is_shown));
     provider.let_somebody_else_write(&written, now);
     Ok(shown)
 }
 
-/// The resource as it was written. A PATCH of a group is answered without it, unless attributes were asked for (RFC 7644 s3.5.2): its
-/// members can be many.
+/// The resource as it was written. A PATCH may be answered without it, unless attributes were asked for (RFC 7644 s3.5.2); that of a
+/// group is, where the provider leaves it open: its members can be many.
 fn show(
     written: &Written,
     provider: &Provider,
     base: &str,
-    (projection, patches_group): (&Projection, bool),
+    (projection, is_shown): (&Projection, bool),
 ) -> Answer {
     let view = provider.view(base);
     let resource = provider.directory.get(written.kind, &written.id);
     let body = match resource {
         _ if written.status == 204 => None,
-        _ if patches_group && !projection.is_explicit() => None,
+        _ if !is_shown && !projection.is_explicit() => None,
         Ok(resource) => Some(view.show(resource, projection)),
         Err(_) => None,
     };
@@ -126,15 +129,17 @@ fn show(
         return answer;
     }
     let location = view.location(written.kind, &written.id);
-    answer.with("location", location).with_some("etag", written.version.map(etag::of))
+    answer
+        .with("location", location)
+        .with_some("etag", written.version.map(|it| provider.manners.etag_form().of(it)))
 }
 
 fn run_bulk(call: Call, provider: &mut Provider, now: Timestamp) -> Result<Answer, Refusal> {
     bulk::admit(call.bytes, &provider.faults)?;
-    let request = bulk::read(call.body?.unwrap_or_default(), &provider.faults)?;
+    let key = provider.manners.bulk_key();
+    let request = bulk::read(call.body?.unwrap_or_default(), &provider.faults, key)?;
     let reports = bulk::run(request, provider, now)?;
-    let Provider { faults, dice, .. } = provider;
-    Ok(Answer::json(200, Report::response(&reports, &call.base, faults, dice)))
+    Ok(Answer::json(200, Report::response(&reports, &call.base, provider)))
 }
 
 /// All documents, or the one with this id.

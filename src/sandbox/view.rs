@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::directory::{Directory, Resource};
 use super::error::Refusal;
 use super::filter::parse_path;
+use super::manners::Manners;
 use super::path::{Located, Owner, get, key_of, locate};
 use super::schema::{Kind, Returned};
 
@@ -16,8 +17,12 @@ pub struct View<'a> {
     pub directory: &'a Directory,
     /// The address of the provider, for `location` and `$ref`.
     pub base: &'a str,
+    /// What is special about the provider: paths, the form of versions.
+    pub manners: &'a Manners,
     /// Whether resources have versions.
     pub etags: bool,
+    /// Whether groups are shown with their members.
+    pub lists_members: bool,
 }
 
 /// Which attributes a request asks for.
@@ -108,14 +113,14 @@ impl View<'_> {
             ("id", _) => Some(Some(Value::from(&*resource.id))),
             ("meta", _) => Some(Some(self.meta(resource))),
             ("groups", Kind::User) => Some(self.groups(resource)),
-            ("members", Kind::Group) => Some(self.members(resource)),
+            ("members", Kind::Group) => Some(self.members(resource).filter(|_| self.lists_members)),
             _ => None,
         }
     }
 
     /// The address of a resource.
     pub fn location(&self, kind: Kind, id: &str) -> String {
-        format!("{}/{}/{id}", self.base, kind.endpoint())
+        format!("{}/{}/{id}", self.base, self.manners.segment(kind))
     }
 
     fn meta(&self, resource: &Resource) -> Value {
@@ -126,7 +131,7 @@ impl View<'_> {
             "location": self.location(resource.kind, &resource.id),
         });
         if self.etags {
-            meta["version"] = super::etag::of(resource.version).into();
+            meta["version"] = self.manners.etag_form().of(resource.version).into();
         }
         meta
     }

@@ -1,6 +1,7 @@
 //! Lookups: filters with `or`, paged to the end, whatever the server makes of them.
 
 use std::collections::HashSet;
+use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering;
 
 use serde_json::Value;
@@ -136,13 +137,14 @@ impl HttpTarget {
 
     /// As many queries to a filter as fit, in order.
     fn chunks<'a>(&self, queries: &'a [Query], and: Option<&str>) -> Vec<&'a [Query]> {
+        let longest = self.profile.limits.filter_length.map_or(usize::MAX, NonZeroUsize::get);
+        let is_short =
+            |filter: &str| filter.chars().count() <= longest && encoded(filter).len() <= MAX_QUERY_BYTES;
         let max_terms = self.max_terms.load(Ordering::Relaxed);
         let mut chunks = Vec::new();
         let mut rest = queries;
         while !rest.is_empty() {
-            let fits = |count: &usize| {
-                *count == 1 || encoded(&filter_of(&rest[..*count], and)).len() <= MAX_QUERY_BYTES
-            };
+            let fits = |count: &usize| *count == 1 || is_short(&filter_of(&rest[..*count], and));
             let count = (1..=rest.len().min(max_terms)).take_while(fits).last().unwrap_or(1);
             let (chunk, later) = rest.split_at(count);
             chunks.push(chunk);

@@ -446,7 +446,7 @@ async fn a_set_of_faults_replaces_the_one_before() {
 async fn other_addresses_and_methods_of_the_tests_side_are_refused() {
     let sandbox = empty().await;
     assert_eq!(sandbox.admin("GET", "nothing", None).await.status, 404);
-    assert_eq!(sandbox.admin("POST", "state", None).await.status, 405);
+    assert_eq!(sandbox.admin("PATCH", "state", None).await.status, 405);
     assert_eq!(sandbox.admin("DELETE", "requests", None).await.status, 405);
     assert_eq!(sent(sandbox.request("GET", "/oauth/token")).await.unwrap().status, 405);
 }

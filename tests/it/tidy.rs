@@ -37,6 +37,20 @@ fn the_pipeline_names_no_client_library() {
 }
 
 #[test]
+fn the_sandbox_knows_of_the_relay_only_profiles() {
+    let found = code_lines("src/sandbox").into_iter().filter(|line| {
+        let in_manners = line.path.components().any(|it| it.as_os_str() == "manners");
+        let is_profile = in_manners && line.text.contains("crate::target::profile::");
+        let is_clock = line.text.contains("crate::ops::clock::");
+        !is_profile && !is_clock && imports_another(&line.text, &["sandbox"])
+    });
+    assert_none(
+        found,
+        "what judges the relay shares nothing with it but the profile, which only `manners` reads",
+    );
+}
+
+#[test]
 fn no_file_has_grown_beyond_one_room() {
     let long = files("src").into_iter().filter_map(|path| {
         let text = fs::read_to_string(&path).unwrap();

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::support::events::event;
+use crate::support::provider::Provider;
 use crate::support::relay::{Relay, eventually};
-use crate::support::sandbox::{Sandbox, patch};
+use crate::support::sandbox::Sandbox;
 
 fn address(name: &str) -> String {
     format!("{name}@example.com")
@@ -90,10 +91,11 @@ async fn two_groups_get_exactly_the_members_that_the_source_lists_by_e_mail() {
 
 #[tokio::test]
 async fn twelve_hundred_users_are_created_in_chunks_and_only_what_failed_is_sent_again() {
-    // partial failures, statuses as numbers
-    let sandbox = Sandbox::with_faults(json!({"integer_status": true, "rate_operation_500": 0.03})).await;
-    let limits = "[limits]\nrequests = \"0\"\n";
-    let mut relay = Relay::configured(&sandbox.running.base_url().parse().unwrap(), None, limits)
+    // exactly that dialect, two requests a second, and partial failures
+    let provider = Provider::start("nice-cxone").await;
+    let sandbox = &provider.sandbox;
+    sandbox.set_faults(json!({"rate_operation_500": 0.03})).await;
+    let mut relay = Relay::configured(&sandbox.running.base_url().parse().unwrap(), None, "")
         .with("SCIM_RELAY__TARGET__PROFILE", "nice-cxone")
         .with("SCIM_RELAY__CONFLICT__ATTRIBUTES", "{ active = \"target-wins\" }");
     let name = |n: usize| format!("agent{n:04}@example.com");
@@ -112,22 +114,37 @@ async fn twelve_hundred_users_are_created_in_chunks_and_only_what_failed_is_sent
     assert!(bulks.iter().all(|it| it["operations"].as_u64() <= Some(500)), "{bulks:?}");
     assert!((1_200..1_300).contains(&sent), "only what failed is sent again: {sent} operations");
 
-    // somebody else changes an agent: 412, read, the diverging attributes merged by policy, written with the new ETag
-    sandbox.set_faults(json!({"integer_status": true})).await;
-    let state = sandbox.admin("GET", "state", None).await.body;
+    // while an update is under way somebody else changes the agent: 412, read, the diverging attributes merged by policy, written
+    // with the new ETag
+    sandbox.set_faults(json!({"latency_min_ms": 1_500, "latency_max_ms": 1_500})).await;
+    let state = provider.state().await;
     let agent = state["Users"].as_array().unwrap().iter().find(|user| user["externalId"] == "a7").unwrap();
     let path = format!("/Users/{}", agent["id"].as_str().unwrap());
-    for (attribute, value) in [("title", json!("Boss")), ("active", json!(false))] {
-        assert!(sandbox.scim("PATCH", &path, Some(patch("replace", attribute, value))).await.status < 300);
-    }
-    let again = json!({"userName": name(7), "active": true, "title": "Agent", "nickName": "Seven"});
-    relay.publish(&[put(1_207, again)]);
-    let agent = eventually("the agent is written", async || {
-        let agent = sandbox.get(&path).await.body;
-        (agent["nickName"] == "Seven").then_some(agent)
+    let changed = json!({"userName": name(7), "active": true, "title": "Agent", "nickName": "Seven"});
+    relay.publish(&[put(1_207, changed)]);
+    eventually("the update is under way", async || {
+        let is_it = |it: &Value| it["path"] == "/scim/v2/Bulk" && it["status"] == 0;
+        sandbox.requests().await.iter().any(is_it).then_some(())
     })
     .await;
+    sandbox.set_faults(json!({})).await;
+    let mut theirs = agent.clone();
+    theirs["title"] = json!("Boss");
+    theirs["active"] = json!(false);
+    assert_eq!(provider.ask("PUT", &path, Some(theirs)).await.status, 200);
+    let agent = nicknamed(&provider, "Seven").await;
     assert_eq!((&agent["title"], &agent["active"]), (&json!("Agent"), &json!(false)));
     relay.settled(1_201).await;
+    let conflicts = relay.metric("scim_relay_operations_total", "outcome=\"conflict\"").await;
+    assert_eq!(conflicts, Some(1.0), "the old ETag was refused");
     assert_eq!(relay.metric("scim_relay_dead_letters", "").await, Some(0.0));
+}
+
+/// Waits until there is a user of this nick name. Not as a client: that would take the relay's place in the rate.
+async fn nicknamed(provider: &Provider, nick_name: &str) -> Value {
+    eventually(nick_name, async || {
+        let state = provider.state().await;
+        state["Users"].as_array().unwrap().iter().find(|user| user["nickName"] == nick_name).cloned()
+    })
+    .await
 }

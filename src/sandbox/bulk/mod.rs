@@ -11,6 +11,7 @@ pub use run::run;
 
 use super::error::{Refusal, ScimType};
 use super::faults::Faults;
+use super::manners::{BulkKey, Manners};
 use super::path::remove;
 use super::schema::Kind;
 
@@ -41,17 +42,13 @@ impl Item {
     ///
     /// # Errors
     /// 404; `invalidSyntax` without a path.
-    fn target(&self) -> Result<(Kind, Option<&str>), Refusal> {
+    fn target(&self, manners: &Manners) -> Result<(Kind, Option<&str>), Refusal> {
         if self.path.is_empty() || self.method.is_empty() {
             return Err(syntax("an operation of a bulk request needs a method and a path"));
         }
         let path = self.path.strip_prefix('/').unwrap_or(&self.path);
-        let (endpoint, id) = match path.split_once('/') {
-            Some((endpoint, id)) => (endpoint, Some(id)),
-            None => (path, None),
-        };
-        let kind = Kind::of_endpoint(endpoint).ok_or_else(|| Refusal::not_found(&self.path))?;
-        Ok((kind, id.filter(|id| !id.is_empty())))
+        let (kind, rest) = manners.kind_of(path).ok_or_else(|| Refusal::not_found(&self.path))?;
+        Ok((kind, rest.strip_prefix('/').filter(|id| !id.is_empty())))
     }
 }
 
@@ -80,8 +77,8 @@ pub fn admit(bytes: usize, faults: &Faults) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// 413, naming the limit that is exceeded (RFC 7644 s3.7.4); `invalidSyntax`.
-pub fn read(body: Value, faults: &Faults) -> Result<BulkRequest, Refusal> {
-    let request = parse(body)?;
+pub fn read(body: Value, faults: &Faults, key: BulkKey) -> Result<BulkRequest, Refusal> {
+    let request = parse(body, key)?;
     let (sent, limit) = (request.operations.len(), faults.max_operations);
     if sent > limit {
         return Err(Refusal::new(413, format!("{sent} operations exceed maxOperations ({limit})")));
@@ -89,7 +86,7 @@ pub fn read(body: Value, faults: &Faults) -> Result<BulkRequest, Refusal> {
     Ok(request)
 }
 
-fn parse(body: Value) -> Result<BulkRequest, Refusal> {
+fn parse(body: Value, key: BulkKey) -> Result<BulkRequest, Refusal> {
     let Value::Object(mut message) = body else {
         return Err(syntax("a bulk request is an object"));
     };
@@ -100,7 +97,7 @@ fn parse(body: Value) -> Result<BulkRequest, Refusal> {
     };
     match remove(&mut message, "Operations") {
         Some(Value::Array(operations)) if !operations.is_empty() => {
-            let operations = operations.into_iter().map(item).collect::<Result<_, _>>()?;
+            let operations = operations.into_iter().map(|it| item(it, key)).collect::<Result<_, _>>()?;
             Ok(BulkRequest { fail_on_errors, operations })
         }
         _ => Err(syntax("a bulk request needs a list of Operations with at least one")),
@@ -121,13 +118,17 @@ fn positive(value: &Value) -> Result<usize, Refusal> {
     number.ok_or_else(|| Refusal::of(ScimType::InvalidValue, "failOnErrors must be a number above 0"))
 }
 
-fn item(operation: Value) -> Result<Item, Refusal> {
+fn item(operation: Value, key: BulkKey) -> Result<Item, Refusal> {
     let Value::Object(mut operation) = operation else {
         return Err(syntax("an operation of a bulk request is an object"));
     };
+    let (bulk_id, id) = (text(&mut operation, "bulkId")?, text(&mut operation, "id")?);
+    if key == BulkKey::BulkId && id.is_some() {
+        return Err(syntax("an operation of a bulk request has no id"));
+    }
     Ok(Item {
         method: text(&mut operation, "method")?.unwrap_or_default().to_ascii_uppercase(),
-        bulk_id: text(&mut operation, "bulkId")?,
+        bulk_id: if key == BulkKey::Id { id.or(bulk_id) } else { bulk_id },
         path: text(&mut operation, "path")?.unwrap_or_default(),
         version: text(&mut operation, "version")?,
         data: remove(&mut operation, "data"),

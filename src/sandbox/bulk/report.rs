@@ -3,11 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::RESPONSE_URN;
-use crate::sandbox::dice::Dice;
 use crate::sandbox::error::Refusal;
-use crate::sandbox::etag;
 use crate::sandbox::faults::Faults;
-use crate::sandbox::provider::Written;
+use crate::sandbox::manners::{BulkKey, Manners};
+use crate::sandbox::provider::{Provider, Written};
 
 /// What became of one operation.
 #[derive(Clone, Debug)]
@@ -29,10 +28,11 @@ impl Report {
     }
 
     /// The whole answer.
-    pub fn response(reports: &[Report], base: &str, faults: &Faults, dice: &mut Dice) -> Value {
+    pub fn response(reports: &[Report], base: &str, provider: &mut Provider) -> Value {
+        let Provider { faults, dice, manners, .. } = provider;
         let mut results = Vec::with_capacity(reports.len());
         for report in reports {
-            let result = report.result(base, faults);
+            let result = report.result(base, faults, manners);
             if dice.hits(faults.rate_result_missing) {
                 continue;
             }
@@ -47,22 +47,29 @@ impl Report {
         json!({"schemas": [RESPONSE_URN], "Operations": results})
     }
 
-    fn result(&self, base: &str, faults: &Faults) -> Value {
+    fn result(&self, base: &str, faults: &Faults, manners: &Manners) -> Value {
         let mut result = Map::new();
         result.insert("method".into(), self.method.as_str().into());
-        if let (Some(bulk_id), "POST") = (&self.bulk_id, self.method.as_str()) {
-            result.insert("bulkId".into(), bulk_id.as_str().into());
+        match (&self.bulk_id, manners.bulk_key()) {
+            (key, BulkKey::Id) => {
+                result.extend(key.as_ref().map(|id| ("id".to_owned(), id.as_str().into())));
+                result.insert("path".into(), self.path.as_str().into());
+            }
+            (Some(bulk_id), BulkKey::BulkId | BulkKey::Either) if self.method == "POST" => {
+                result.insert("bulkId".into(), bulk_id.as_str().into());
+            }
+            (Some(_) | None, BulkKey::BulkId | BulkKey::Either) => {}
         }
-        let location = self.location(if faults.relative_location { "" } else { base });
+        let location = self.location(if faults.relative_location { "" } else { base }, manners);
         result.extend(location.map(|it| ("location".to_owned(), it.into())));
         let status = match &self.outcome {
             Ok(written) => {
                 let version = written.version.filter(|_| !faults.no_version);
-                result.extend(version.map(|it| ("version".to_owned(), etag::of(it).into())));
+                result.extend(version.map(|it| ("version".to_owned(), manners.etag_form().of(it).into())));
                 written.status
             }
             Err(refusal) => {
-                result.insert("response".into(), refusal.body());
+                manners.add_error(&mut result, refusal);
                 refusal.status
             }
         };
@@ -72,9 +79,9 @@ impl Report {
     }
 
     /// Required but for a failed POST (RFC 7644 s3.7).
-    fn location(&self, base: &str) -> Option<String> {
+    fn location(&self, base: &str, manners: &Manners) -> Option<String> {
         match &self.outcome {
-            Ok(written) => Some(format!("{base}/{}/{}", written.kind.endpoint(), written.id)),
+            Ok(written) => Some(format!("{base}/{}/{}", manners.segment(written.kind), written.id)),
             Err(_) if self.method == "POST" => None,
             Err(_) => Some(format!("{base}/{}", self.path.trim_start_matches('/'))),
         }

@@ -31,8 +31,9 @@ pub fn run(request: BulkRequest, provider: &mut Provider, now: Timestamp) -> Res
 
 fn is_poisoned(request: &BulkRequest, provider: &Provider) -> bool {
     request.operations.iter().any(|item| {
-        let write =
-            item.target().and_then(|(kind, id)| Write::read(&item.method, kind, id, item.data.clone()));
+        let write = item
+            .target(&provider.manners)
+            .and_then(|(kind, id)| Write::read(&item.method, kind, id, item.data.clone()));
         write.is_ok_and(|write| provider.is_poisoned(&write))
     })
 }
@@ -146,7 +147,7 @@ impl<'a> Run<'a> {
         if let Some(data) = &mut data {
             self.resolve(data)?;
         }
-        let (kind, id) = item.target()?;
+        let (kind, id) = item.target(&self.provider.manners)?;
         let write = Write::read(&item.method, kind, id, data)?;
         let condition = item.version.as_deref().map(Condition::parse);
         self.provider.write(write, condition.as_ref(), self.now)

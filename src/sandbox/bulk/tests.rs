@@ -5,12 +5,13 @@ use super::{REQUEST_URN, Report, admit, operations_of, read, run};
 use crate::sandbox::dice::Dice;
 use crate::sandbox::error::Refusal;
 use crate::sandbox::faults::Faults;
+use crate::sandbox::manners::{BulkKey, Manners};
 use crate::sandbox::provider::Provider;
 use crate::sandbox::schema::{ENTERPRISE_URN, Kind};
 use crate::sandbox::view::Projection;
 
 fn provider() -> Provider {
-    Provider::new(Faults::default(), Dice::new(1))
+    Provider::new(Manners::default(), Faults::default(), Dice::new(1))
 }
 
 fn message(operations: Value) -> Value {
@@ -19,10 +20,9 @@ fn message(operations: Value) -> Value {
 
 /// The results of a message.
 fn sent(provider: &mut Provider, message: Value) -> Result<Vec<Value>, Refusal> {
-    let request = read(message, &provider.faults)?;
+    let request = read(message, &provider.faults, BulkKey::Either)?;
     let reports = run(request, provider, Timestamp::UNIX_EPOCH)?;
-    let Provider { faults, dice, .. } = provider;
-    let response = Report::response(&reports, "", faults, dice);
+    let response = Report::response(&reports, "", provider);
     Ok(response["Operations"].as_array().unwrap().clone())
 }
 
@@ -86,7 +86,7 @@ fn what_is_no_bulk_request_is_refused_as_a_whole() {
         json!({"Operations": [{"method": 1, "path": "/Users"}]}),
         json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [create("ana")]}),
     ] {
-        let refusal = read(message.clone(), &Faults::default()).unwrap_err();
+        let refusal = read(message.clone(), &Faults::default(), BulkKey::Either).unwrap_err();
         assert_eq!(
             (refusal.status, &refusal.body()["scimType"]),
             (400, &json!("invalidSyntax")),
@@ -95,7 +95,7 @@ fn what_is_no_bulk_request_is_refused_as_a_whole() {
     }
     for count in [json!(0), json!(-1), json!(1.5), json!("1")] {
         let message = json!({"failOnErrors": count, "Operations": [create("ana")]});
-        let refusal = read(message, &Faults::default()).unwrap_err();
+        let refusal = read(message, &Faults::default(), BulkKey::Either).unwrap_err();
         assert_eq!((refusal.status, &refusal.body()["scimType"]), (400, &json!("invalidValue")), "{count}");
     }
 }
@@ -106,8 +106,9 @@ fn limits_are_named_with_413() {
     assert_eq!(admit(100, &faults), Ok(()));
     let refusal = admit(101, &faults).unwrap_err();
     assert_eq!((refusal.status, refusal.detail.as_str()), (413, "101 bytes exceed maxPayloadSize (100)"));
-    assert!(read(message(json!([create("a"), create("b")])), &faults).is_ok());
-    let refusal = read(message(json!([create("a"), create("b"), create("c")])), &faults).unwrap_err();
+    assert!(read(message(json!([create("a"), create("b")])), &faults, BulkKey::Either).is_ok());
+    let refusal =
+        read(message(json!([create("a"), create("b"), create("c")])), &faults, BulkKey::Either).unwrap_err();
     assert_eq!((refusal.status, refusal.detail.as_str()), (413, "3 operations exceed maxOperations (2)"));
     let off = Faults { bulk: false, ..faults };
     assert_eq!(admit(1, &off).unwrap_err().status, 501);

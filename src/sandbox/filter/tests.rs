@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use super::{Subject, candidates, matches, parse, parse_path};
 use crate::sandbox::directory::{Directory, Terms};
 use crate::sandbox::faults::Faults;
+use crate::sandbox::manners::Manners;
 use crate::sandbox::schema::{ENTERPRISE_URN, GROUP_URN, Kind, USER_URN};
 use crate::sandbox::view::View;
 
@@ -33,7 +34,8 @@ fn ana() -> Value {
 
 fn passes(directory: &Directory, kind: Kind, filter: &str) -> bool {
     let filter = parse(filter, &[kind]).unwrap_or_else(|refusal| panic!("{filter}: {refusal}"));
-    let view = View { directory, base: "http://x", etags: true };
+    let view =
+        View { directory, base: "http://x", manners: &Manners::default(), etags: true, lists_members: true };
     let resource = directory.get(kind, "r0").unwrap();
     matches(&filter, &Subject { resource, view })
 }

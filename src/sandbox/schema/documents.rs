@@ -6,6 +6,7 @@ use super::{
     Attribute, ENTERPRISE_URN, GROUP_URN, Kind, Mutability, Returned, Type, USER_URN, discovery, enterprise,
     group, user,
 };
+use crate::sandbox::manners::Manners;
 
 const SCHEMA_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:Schema";
 const RESOURCE_TYPE_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:ResourceType";
@@ -41,11 +42,11 @@ pub fn schemas(base: &str) -> Vec<Value> {
 }
 
 /// Every resource type document.
-pub fn resource_types(base: &str) -> Vec<Value> {
-    Kind::ALL.into_iter().map(|kind| resource_type(kind, base)).collect()
+pub fn resource_types(base: &str, manners: &Manners) -> Vec<Value> {
+    Kind::ALL.into_iter().map(|kind| resource_type(kind, base, manners)).collect()
 }
 
-fn resource_type(kind: Kind, base: &str) -> Value {
+fn resource_type(kind: Kind, base: &str, manners: &Manners) -> Value {
     let extensions = match kind {
         Kind::User => json!([{"schema": ENTERPRISE_URN, "required": false}]),
         Kind::Group => json!([]),
@@ -55,7 +56,7 @@ fn resource_type(kind: Kind, base: &str) -> Value {
         "id": kind.name(),
         "name": kind.name(),
         "description": match kind { Kind::User => "Accounts of people", Kind::Group => "Groups" },
-        "endpoint": format!("/{}", kind.endpoint()),
+        "endpoint": format!("/{}", manners.segment(kind)),
         "schema": kind.urn(),
         "schemaExtensions": extensions,
         "meta": {"resourceType": "ResourceType", "location": format!("{base}/ResourceTypes/{}", kind.name())},

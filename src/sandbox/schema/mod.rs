@@ -41,17 +41,12 @@ impl Kind {
         }
     }
 
-    /// The endpoint without its slash.
+    /// The endpoint without its slash, where no profile says another.
     pub fn endpoint(self) -> &'static str {
         match self {
             Kind::User => "Users",
             Kind::Group => "Groups",
         }
-    }
-
-    /// The endpoint's resource type; endpoints are case-sensitive as URLs are.
-    pub fn of_endpoint(segment: &str) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| kind.endpoint() == segment)
     }
 
     /// The URN of the core schema.

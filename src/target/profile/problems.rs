@@ -3,7 +3,7 @@
 use reqwest::header::HeaderValue;
 use toml::{Table, Value};
 
-use super::{Attribute, Problem, Profile, Type};
+use super::{Attribute, Problem, Profile, Type, Update};
 use crate::core::budget::Rate;
 
 /// Parses a profile.
@@ -117,6 +117,12 @@ fn of_type(section: &str, said: &Type, problem: &mut impl FnMut(&str, &str)) {
     }
     if said.refuses_existing && !said.create {
         problem(&format!("{section}.refuses_existing"), "means nothing with create = false");
+    }
+    if said.soft_delete && !said.delete {
+        problem(&format!("{section}.soft_delete"), "means nothing with delete = false");
+    }
+    if said.update == Update::Put && !said.put {
+        problem(&format!("{section}.put"), "contradicts update = \"put\"");
     }
     if said.hidden.as_ref().is_some_and(|filter| filter.trim().is_empty()) {
         problem(&format!("{section}.hidden"), "must be a filter such as \"active eq false\"");

@@ -15,7 +15,9 @@ pub struct Profile {
     /// The shipped name, or the path of the file.
     #[serde(skip)]
     pub name: String,
-    /// True if it was tried against the real thing; `check` warns of one that was not.
+    /// True if the relay's contract test runs against a likeness of the provider made from this profile, or against the provider
+    /// itself where `source` says so. It vouches that relay and profile agree, not that a tenant does as the vendor writes.
+    /// `check` warns of one that is not.
     pub verified: bool,
     /// Where the whole comes from, in words.
     pub source: String,
@@ -39,6 +41,8 @@ pub struct Profile {
     pub groups: Type,
     /// Members of groups.
     pub members: Members,
+    /// The form of its answers.
+    pub answers: Answers,
     /// Where each figure and each oddity comes from: the key's path, then the source in words.
     pub sources: BTreeMap<String, String>,
 }
@@ -93,12 +97,44 @@ pub struct Bulk {
     pub path: String,
     /// What operations are correlated by.
     pub correlation: CorrelationKey,
+    /// How results say their status. The relay reads both.
+    pub status: BulkStatus,
+    /// Where results say what went wrong. The relay reads both.
+    pub errors: BulkErrors,
+    /// False: results carry no `version`; the next update is preceded by a read.
+    pub versions: bool,
 }
 
 impl Default for Bulk {
     fn default() -> Self {
-        Self { path: "/Bulk".into(), correlation: CorrelationKey::BulkId }
+        Self {
+            path: "/Bulk".into(),
+            correlation: CorrelationKey::BulkId,
+            status: BulkStatus::Text,
+            errors: BulkErrors::Response,
+            versions: true,
+        }
     }
+}
+
+/// How results of a bulk request say their status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BulkStatus {
+    /// As text (RFC 7644 s3.7.3, erratum 7916).
+    Text,
+    /// As a number.
+    Integer,
+}
+
+/// Where results of a bulk request say what went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BulkErrors {
+    /// In an Error message under `response` (RFC 7644 s3.7.3).
+    Response,
+    /// In `detail` and `errors`, a list of `detail` and `status`, of the result itself.
+    Inline,
 }
 
 /// What operations are correlated by.
@@ -126,6 +162,8 @@ pub struct Limits {
     pub page_size: Option<NonZeroU64>,
     /// Comparisons of a filter, joined with `or`. Absent: 50.
     pub filter_terms: Option<NonZeroUsize>,
+    /// Characters of a filter. Absent: as many as fit a URL.
+    pub filter_length: Option<NonZeroUsize>,
 }
 
 /// How often requests may be sent, for the budget that all replicas share.
@@ -167,6 +205,11 @@ pub struct Type {
     pub delete: bool,
     /// The method of updates.
     pub update: Update,
+    /// False: there is no PUT, and no way around a PATCH that is refused.
+    pub put: bool,
+    /// True: DELETE only makes inactive. The name stays taken, so that a POST of it is refused (409), and who comes back is found
+    /// as `hidden` says.
+    pub soft_delete: bool,
     /// True: a POST that equals an existing resource in any one of `matching` is always refused (409), so that no lookup comes
     /// before the first one. That user names are unique does not suffice: who was renamed would be created a second time.
     pub refuses_existing: bool,
@@ -187,6 +230,8 @@ impl Default for Type {
             create: true,
             delete: true,
             update: Update::Patch,
+            put: true,
+            soft_delete: false,
             refuses_existing: false,
             matching: None,
             filterable: None,
@@ -228,11 +273,17 @@ pub enum Attribute {
 pub struct Members {
     /// How one is taken out by PATCH.
     pub removal: Removal,
+    /// False: a PATCH that replaces the whole list is refused.
+    pub replace: bool,
+    /// False: a PATCH that removes all at once is refused.
+    pub remove_all: bool,
+    /// False: groups are shown without their members.
+    pub listed: bool,
 }
 
 impl Default for Members {
     fn default() -> Self {
-        Self { removal: Removal::Filter }
+        Self { removal: Removal::Filter, replace: true, remove_all: true, listed: true }
     }
 }
 
@@ -244,4 +295,99 @@ pub enum Removal {
     Filter,
     /// `members` as the path, and a list of values.
     Values,
+}
+
+/// The form of answers. The relay reads all of these forms; the sandbox, given the profile, answers in this one.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Answers {
+    /// Errors.
+    pub error: ErrorShape,
+    /// The answer to an update of another version than there is.
+    pub conflict: ConflictShape,
+    /// ETags.
+    pub etag: EtagForm,
+    /// How 429 says how long to wait.
+    pub retry_after: RetryAfter,
+    /// The answer to a PATCH that succeeded. Absent: either.
+    pub patch: Option<PatchAnswer>,
+    /// The answer to a listing that asks for more than a page holds.
+    pub large_page: LargePage,
+}
+
+/// The form of an error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorShape {
+    /// The Error message of RFC 7644 s3.12.
+    #[default]
+    Scim,
+    /// It, with `schema` beside `schemas`.
+    SchemaToo,
+    /// `code` and `message`.
+    CodeMessage,
+}
+
+/// The answer to an update of another version than there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum ConflictShape {
+    /// 412 (RFC 7644 s3.14).
+    #[default]
+    #[serde(rename = "412")]
+    PreconditionFailed,
+    /// 409 (RFC 7644 table 8).
+    #[serde(rename = "409")]
+    Conflict,
+    /// 400 with scimType `invalidVers`.
+    #[serde(rename = "invalidVers")]
+    InvalidVers,
+}
+
+/// The form of ETags, where there are any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EtagForm {
+    /// `W/"3"`
+    #[default]
+    Weak,
+    /// `"3"`
+    Strong,
+    /// `3`
+    Unquoted,
+}
+
+/// How 429 says how long to wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RetryAfter {
+    /// `Retry-After` with seconds.
+    #[default]
+    Seconds,
+    /// `Retry-After` with a date.
+    Date,
+    /// A sentence in the body.
+    Body,
+    /// Not at all.
+    None,
+}
+
+/// The answer to a PATCH that succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PatchAnswer {
+    /// 200 with the resource.
+    Resource,
+    /// 204.
+    Empty,
+}
+
+/// The answer to a listing that asks for more than a page holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LargePage {
+    /// As much as a page holds (RFC 7644 s3.4.2.4).
+    #[default]
+    Cut,
+    /// 429.
+    Busy,
 }

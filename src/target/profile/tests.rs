@@ -32,6 +32,7 @@ fn every_shipped_profile_is_good_and_says_where_it_comes_from() {
             ("limits.members_per_request", limits.members_per_request.is_some()),
             ("limits.page_size", limits.page_size.is_some()),
             ("limits.filter_terms", limits.filter_terms.is_some()),
+            ("limits.filter_length", limits.filter_length.is_some()),
             ("rates.requests", rates.requests.is_some()),
             ("rates.operations", rates.operations.is_some()),
             ("rates.burst", rates.burst.is_some()),
@@ -42,9 +43,11 @@ fn every_shipped_profile_is_good_and_says_where_it_comes_from() {
 }
 
 #[test]
-fn only_what_the_tests_run_against_is_verified() {
+fn what_has_a_contract_test_is_verified() {
     let verified = shipped().filter(|name| Profile::load(name, &nothing).unwrap().verified);
-    assert_eq!(verified.collect::<Vec<_>>(), ["generic", "scim2-server"]);
+    let tested =
+        ["generic", "nice-cxone", "genesys-cloud", "aws-identity-center", "keycloak", "scim2-server"];
+    assert_eq!(verified.collect::<Vec<_>>(), tested, "those of tests/it/profile_contract");
 }
 
 #[test]
@@ -89,26 +92,28 @@ fn all_that_is_wrong_is_told_at_once_with_its_line() {
     the profile `./own.toml` has 6 problems
         line 1, verified: invalid type: integer `1`, expected a boolean
         line 4, limits.operations: invalid value: integer `0`, expected a nonzero usize
-        line 5, limits.members: unknown field `members`, expected one of `operations`, `bytes`, `members_per_request`, `page_size`, `filter_terms`
+        line 5, limits.members: unknown field `members`, expected one of `operations`, `bytes`, `members_per_request`, `page_size`, `filter_terms`, `filter_length`
         line 8, users.update: unknown variant `post`, expected `patch` or `put`
         line 9, users.matching: unknown variant `name`, expected one of `externalId`, `userName`, `displayName`, `emails.value`
-        line 11, colour.red: unknown field `colour`, expected one of `verified`, `source`, `base_path`, `http`, `discovery`, `capabilities`, `bulk`, `limits`, `rates`, `users`, `groups`, `members`, `sources`
+        line 11, colour.red: unknown field `colour`, expected one of `verified`, `source`, `base_path`, `http`, `discovery`, `capabilities`, `bulk`, `limits`, `rates`, `users`, `groups`, `members`, `answers`, `sources`
     "#);
 }
 
 #[test]
 fn what_contradicts_itself_is_told_with_its_line() {
     let text = "base_path = \"scim\"\n[rates]\nrequests = \"fast\"\n[groups]\ncreate = false\nrefuses_existing = true\n\
-                matching = []\nhidden = \" \"\n[http]\naccept = \"a\\nb\"\n[sources]\n\"limits.bytes\" = \"x\"\n\"rates.requests\" = \"y\"\n";
+                matching = []\nhidden = \" \"\nput = false\nupdate = \"put\"\nsoft_delete = true\ndelete = false\n[http]\naccept = \"a\\nb\"\n[sources]\n\"limits.bytes\" = \"x\"\n\"rates.requests\" = \"y\"\n";
     insta::assert_snapshot!(problems(text), @r#"
-    the profile `./own.toml` has 7 problems
+    the profile `./own.toml` has 9 problems
         line 1, base_path: must be a path such as "/Users": a slash, then letters, digits, `-`, `_`, `.`, `/`
         line 3, rates.requests: must be a rate such as "10/s", "180/m" or "1000/h"
         line 6, groups.refuses_existing: means nothing with create = false
         line 7, groups.matching: must name at least one attribute, and none twice
         line 8, groups.hidden: must be a filter such as "active eq false"
-        line 10, http.accept: must be a text that a header can carry
-        line 12, sources.limits.bytes: is the source of a key that this profile does not set
+        line 9, groups.put: contradicts update = "put"
+        line 11, groups.soft_delete: means nothing with delete = false
+        line 14, http.accept: must be a text that a header can carry
+        line 16, sources.limits.bytes: is the source of a key that this profile does not set
     "#);
 }
 

@@ -3,6 +3,7 @@
 pub mod amqp;
 pub mod dead;
 pub mod events;
+pub mod provider;
 pub mod redis_servers;
 pub mod relay;
 pub mod resending_line;

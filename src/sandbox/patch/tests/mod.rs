@@ -9,6 +9,7 @@ use super::request::PATCH_URN;
 use crate::sandbox::directory::{Directory, Terms};
 use crate::sandbox::error::Refusal;
 use crate::sandbox::faults::Faults;
+use crate::sandbox::manners::Manners;
 use crate::sandbox::schema::{ENTERPRISE_URN, GROUP_URN, Kind, USER_URN};
 use crate::sandbox::view::{Projection, View};
 
@@ -35,7 +36,7 @@ fn patch(directory: &mut Directory, kind: Kind, operations: &Value, faults: &Fau
 
 /// The resource without what every resource has.
 fn shown(directory: &Directory, kind: Kind) -> Value {
-    let view = View { directory, base: "", etags: true };
+    let view = View { directory, base: "", manners: &Manners::default(), etags: true, lists_members: true };
     let mut shown = map(view.show(directory.get(kind, "r").unwrap(), &Projection::Default));
     for name in ["id", "meta"] {
         shown.remove(name);
