@@ -17,6 +17,7 @@ use crate::pipeline::operator;
 use crate::pipeline::ports::{
     Delivery, Entry, From, Guard, Publisher, Source, Stamps, Store, Stream, StreamReader,
 };
+use crate::pipeline::settings::LEASE;
 
 /// How often the journal is marked behind the end of a recovery.
 const FOLLOW_EVERY: Duration = Duration::from_secs(60);
@@ -96,7 +97,8 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
             Cause::Emptied => Some(Lost::All),
             Cause::Moved => Some(Lost::Some(settled.keys().cloned().collect())),
         };
-        let until = stamp.since.plus(self.settings.late_window);
+        // who held a claim may have gone on sending until the lease ended
+        let until = stamp.since.plus(LEASE + self.settings.late_window);
         let merger = self.merger(lost.map(|lost| Again { lost, until }));
         let (mut read, mut last): (u64, Option<u64>) = (0, None);
         let mut looked = self.clock.now();
