@@ -175,6 +175,8 @@ fn what_the_decoder_refuses_does_not_fit() {
         event("user.put", json!({"active": "perhaps"})),
         event("user.put", json!({"members": []})),
         event("group.put", json!({"members": [{"display": "Ana"}]})),
+        event("group.put", json!({"members": "e-1"})),
+        event("group.put", json!({"members": {"value": "e-1"}})),
         event("user.patch", json!({"operation": []})),
         operation(json!({"op": "move", "path": "title"})),
         operation(json!({"path": "title", "value": "x"})),
