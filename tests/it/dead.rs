@@ -201,6 +201,36 @@ async fn a_replay_that_is_killed_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_replay_whose_outcome_is_not_known_yet_says_so() {
+    let (sandbox, mut relay) = refusing().await;
+    relay.publish(&[put(1, "e-1", "bad@example.com")]);
+    letters_of(&relay, 1).await;
+    sandbox.set_faults(json!({})).await;
+    assert!(relay.command().arg("pause").output().unwrap().status.success());
+    let said = dead(&relay, &["replay", "--yes", "--all", "--json", "--wait", "1s"]);
+    assert_eq!((said.code, &said.documents()[0]["pending"]), (1, &json!(1)), "{said:?}");
+    assert!(said.err.contains("1 letters are still pending"), "{said:?}");
+    // nothing is left to replay, and the earlier letter is still on its way
+    let said = dead(&relay, &["replay", "--yes", "--all"]);
+    assert!(said.code == 0 && said.err.contains("1 still pending"), "{said:?}");
+    assert!(relay.command().arg("resume").output().unwrap().status.success());
+    arrives(&sandbox, "bad@example.com").await;
+    sandbox.set_faults(json!({"poison": "worse", "poison_status": 400})).await;
+    relay.publish(&[put(1, "e-2", "worse@example.com")]);
+    letters_of(&relay, 1).await;
+    relay.signal("-TERM");
+    relay.ended().await;
+    eventually("nobody counts it as alive", async || {
+        let status = relay.command().args(["status", "--json"]).output().unwrap();
+        (serde_json::from_slice::<Value>(&status.stdout).unwrap()["replicas"] == 0).then_some(())
+    })
+    .await;
+    let said = dead(&relay, &["replay", "--yes", "--all"]);
+    assert!(said.code == 0 && said.err.contains("no relay has said"), "{said:?}");
+    assert!(said.out.contains("1 still pending"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_replay_stops_after_failures_and_leaves_the_rest() {
     let (_sandbox, relay) = refusing().await;
     let events: Vec<Value> =
