@@ -75,6 +75,38 @@ async fn a_refused_user_is_shown_and_after_the_cause_is_gone_replayed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn what_is_dead_is_explained_by_its_letter() {
+    let (sandbox, relay) = refusing().await;
+    relay.publish(&[put(1, "e-1", "bad@example.com")]);
+    let letter = letters_of(&relay, 1).await.remove(0);
+    let explained = |format: &[&str]| {
+        let output = relay.command().args(["explain", "User/e-1"]).args(format).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let document = || serde_json::from_str::<Value>(&explained(&["--json"])).unwrap();
+    eventually("it is buried", async || (document()["withheld"]["userName"] == "dead").then_some(())).await;
+    let said = document();
+    let failure = json!({
+        "class": "invalid", "http_status": 400, "attempt": 1, "last_failed_at": letter["last_failed_at"],
+    });
+    assert_eq!(said["last_failure"], failure, "{said:#}");
+    let mut shown = letter.clone();
+    shown["queue"] = json!("dead");
+    assert_eq!(said["letters"], json!([shown]));
+    let text = explained(&[]);
+    assert!(text.contains("failure    invalid, status 400, attempt 1, 20"), "{text}");
+    assert!(text.contains(&format!("letter     {} in `dead`, invalid, 20", id(&letter))), "{text}");
+    assert_eq!(dead(&relay, &["discard", "--yes", "--all"]).code, 0);
+    assert_eq!(document()["letters"][0]["queue"], "parked");
+    // what is newer goes through, and the old failure says nothing any more
+    sandbox.set_faults(json!({})).await;
+    relay.publish(&[put(2, "e-1", "good@example.com")]);
+    arrives(&sandbox, "good@example.com").await;
+    eventually("nothing is withheld", async || (document()["withheld"] == json!({})).then_some(())).await;
+    assert_eq!(document()["last_failure"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_letter_whose_cause_remains_is_dead_again_with_its_count() {
     let (_sandbox, relay) = refusing().await;
     relay.publish(&[put(1, "e-1", "bad@example.com")]);
