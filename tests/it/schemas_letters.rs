@@ -196,6 +196,8 @@ async fn explanations_fit() {
     let unknown = explained("User/nobody");
     assert_eq!(unknown["known"], false);
     assert!(relay.command().arg("pause").status().unwrap().success());
+    eventually("it has heard of it", async || relay.log().contains("an operator stopped").then_some(()))
+        .await;
     relay.publish(&[event(5, "user.put", "e-3", json!({"userName": "bo@example.com"}))]);
     eventually("a create waits", async || {
         (explained("User/e-3")["next"]["operation"]["method"] == "POST").then_some(())
