@@ -147,6 +147,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         max_clock_skew: config.max_clock_skew,
         wait_for_base: config.wait_for_base,
         reference_wait: config.reference_wait,
+        held_expires_after: config.held_expires_after,
         references: match config.reference.as_str() {
             "userName" => ReferenceKind::UserName,
             "email" => ReferenceKind::Email,

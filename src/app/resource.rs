@@ -1,5 +1,6 @@
 //! `explain`, `verify` and `forget`: one resource, looked at, looked at again, or dropped.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,8 +13,10 @@ use crate::core::resource::ResourceKey;
 use crate::ops::audit::{self, Act};
 use crate::ops::clock::SystemClock;
 use crate::ops::explanation;
+use crate::pipeline::flush::explain::Letter;
+use crate::pipeline::head::Head;
 use crate::pipeline::operator;
-use crate::pipeline::ports::{Clock, Load, Store};
+use crate::pipeline::ports::{Clock, LetterIndex, Load, Shelf, Store};
 use crate::store::redis::RedisStore;
 
 /// `explain`.
@@ -51,13 +54,32 @@ async fn do_explain(path: &Path, options: Explain) -> Result<Exit, Failure> {
     let config = load(path)?;
     let store = Arc::new(store(&config).await?);
     let (broker, target) = (build::broker_options(&config)?, build::target(&config)?);
+    let index = store.clone();
     let stages = relay::stages(&config, broker, store, target, CancellationToken::new());
-    let explanation = stages.flush.explain(&key).await.map_err(failed)?;
+    let explanation =
+        stages.flush.explain(&key).await.map_err(failed)?.with_letters(letters(&index, &key).await?);
     match options.json {
         true => println!("{}", serde_json::json!(explanation)),
         false => println!("{}", explanation::to_text(&explanation)),
     }
     Ok(if explanation.known { Exit::Done } else { Exit::Differences })
+}
+
+/// The letters about a resource that the index knows.
+async fn letters(index: &RedisStore, key: &ResourceKey) -> Result<Vec<Letter>, Failure> {
+    let name = key.to_string();
+    let mut letters = BTreeMap::new();
+    for shelf in [Shelf::Dead, Shelf::Parked] {
+        let mut cursor = Some(0);
+        while let Some(at) = cursor {
+            let (page, next) = index.shelf_page(shelf, at).await.map_err(failed)?;
+            let heads = page.into_iter().map(|(id, text)| Head::from_json(&id, &text));
+            let ours = heads.filter(|head| head.resource.as_ref() == Some(&name));
+            letters.extend(ours.map(|head| (head.id.clone(), Letter { queue: shelf.name(), head })));
+            cursor = next;
+        }
+    }
+    Ok(letters.into_values().collect())
 }
 
 async fn do_verify(path: &Path, options: Verify) -> Result<Exit, Failure> {

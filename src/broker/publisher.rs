@@ -1,5 +1,6 @@
 //! Publishing with confirms, on a connection of its own: acknowledgements must not wait behind a memory alarm.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,8 +99,13 @@ impl AmqpPublisher {
         match confirm.await.map_err(|error| error.to_string())? {
             Confirmation::Ack(None) => Ok(Routed::Yes),
             Confirmation::Ack(Some(returned)) => {
-                let id = returned.delivery.properties.message_id().as_ref().map(|id| id.as_str().to_owned());
-                Ok(Routed::Returned(id))
+                let delivery = &returned.delivery;
+                let id = delivery.properties.message_id().as_ref().map(|id| id.as_str().to_owned());
+                Ok(Routed::Returned(Way {
+                    exchange: delivery.exchange.as_str().to_owned(),
+                    routing_key: delivery.routing_key.as_str().to_owned(),
+                    message_id: id.unwrap_or_default(),
+                }))
             }
             Confirmation::Nack(_) => Err("the broker refused it (nack)".into()),
             Confirmation::NotRequested => Err("the channel lost its confirms".into()),
@@ -141,20 +147,21 @@ impl AmqpPublisher {
     }
 
     /// Publishes a window of messages, each of which must be routed to a queue. lapin can attach a returned message to
-    /// the wrong confirm, so what was returned is told by its `message_id`, once the whole window is answered.
+    /// the wrong confirm, so what was returned is told by its way and its `message_id`, once the whole window is answered:
+    /// publishers may give one id to two messages, but what went the same way was routed alike.
     pub async fn publish_routed(&self, window: &[Message]) -> Vec<Result<(), PublishError>> {
         let sent = window.iter().map(|message| self.until_confirmed(message, true));
         let answers = futures_util::future::join_all(sent).await;
-        let returned: Vec<String> = answers
+        let returned: BTreeSet<Way> = answers
             .iter()
             .filter_map(|answer| match answer {
-                Ok(Routed::Returned(id)) => id.clone(),
+                Ok(Routed::Returned(way)) => Some(way.clone()),
                 Ok(Routed::Yes) | Err(_) => None,
             })
             .collect();
         let judged = window.iter().zip(answers).map(|(message, answer)| {
             answer?;
-            match message.message_id.as_ref().is_some_and(|id| returned.contains(id)) {
+            match returned.contains(&Way::of(message)) {
                 false => Ok(()),
                 true => Err(PublishError {
                     exchange: message.exchange.clone(),
@@ -171,7 +178,25 @@ impl AmqpPublisher {
 /// Where a confirmed message went.
 enum Routed {
     Yes,
-    Returned(Option<String>),
+    Returned(Way),
+}
+
+/// What tells one published message from another.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Way {
+    exchange: String,
+    routing_key: String,
+    message_id: String,
+}
+
+impl Way {
+    fn of(message: &Message) -> Self {
+        Self {
+            exchange: message.exchange.clone(),
+            routing_key: message.routing_key.clone(),
+            message_id: message.message_id.clone().unwrap_or_default(),
+        }
+    }
 }
 
 impl Publisher for AmqpPublisher {

@@ -15,9 +15,16 @@ pub enum Stage {
     Held,
     /// An operator let it through: the guard does not ask again.
     Approved,
-    /// Its home is a letter, or it was rejected: it takes the place of what is older, and is not applied.
+    /// Its home is a letter: it takes the place of what is older, and is not applied.
     Dead,
+    /// An operator refused it: as dead, without a letter.
+    Rejected,
 }
+
+/// In the packed form: not only dead, but rejected. All other bits are as they were before there was such a stage.
+const REJECTED: u32 = 1 << 31;
+/// The highest round that the packed form holds.
+const MAX_ROUND: u32 = REJECTED / 4 - 1;
 
 /// A stage of a round. An operator's replay begins the next round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -63,9 +70,10 @@ impl From<u32> for Mark {
             0 => Stage::Live,
             1 => Stage::Held,
             2 => Stage::Approved,
-            _ => Stage::Dead,
+            _ if packed & REJECTED == 0 => Stage::Dead,
+            _ => Stage::Rejected,
         };
-        Mark { round: packed / 4, stage }
+        Mark { round: (packed & !REJECTED) / 4, stage }
     }
 }
 
@@ -76,8 +84,9 @@ impl From<Mark> for u32 {
             Stage::Held => 1,
             Stage::Approved => 2,
             Stage::Dead => 3,
+            Stage::Rejected => REJECTED + 3,
         };
-        mark.round.saturating_mul(4).saturating_add(stage)
+        mark.round.min(MAX_ROUND) * 4 + stage
     }
 }
 
@@ -87,10 +96,13 @@ mod tests {
 
     #[test]
     fn a_mark_survives_its_packed_form() {
-        for stage in [Stage::Live, Stage::Held, Stage::Approved, Stage::Dead] {
-            let mark = Mark::new(7, stage);
-            assert_eq!(Mark::from(u32::from(mark)), mark);
+        for stage in [Stage::Live, Stage::Held, Stage::Approved, Stage::Dead, Stage::Rejected] {
+            for round in [0, 7, MAX_ROUND] {
+                let mark = Mark::new(round, stage);
+                assert_eq!(Mark::from(u32::from(mark)), mark);
+            }
         }
+        assert_eq!(u32::from(Mark::new(7, Stage::Dead)), 31, "as records have it");
     }
 
     #[test]
@@ -100,6 +112,10 @@ mod tests {
         assert_eq!(dead.said_again(Origin::Retry, Some(0)), dead);
         assert_eq!(dead.said_again(Origin::Approve, Some(0)), dead);
         assert_eq!(dead.said_again(Origin::Replay, Some(1)), Mark::new(1, Stage::Live));
+        let rejected = Mark::new(0, Stage::Rejected);
+        assert!(!rejected.is_wanted() && rejected > dead);
+        assert_eq!(rejected.said_again(Origin::Approve, Some(0)), rejected);
+        assert_eq!(rejected.said_again(Origin::Replay, Some(1)), Mark::new(1, Stage::Live));
         let held = Mark::new(0, Stage::Held);
         assert_eq!(held.said_again(Origin::Publisher, None), held);
         assert_eq!(held.said_again(Origin::Approve, Some(0)), Mark::new(0, Stage::Approved));

@@ -70,6 +70,9 @@ pub struct Record {
     /// Failures of its own so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Trouble>,
+    /// When something of it was last held for an operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_at: Option<Millis>,
     /// Something waits for something: a base, a reference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,

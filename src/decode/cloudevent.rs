@@ -69,8 +69,9 @@ pub(super) fn decode(input: &Input<'_>, limits: &Limits, now: Millis) -> Result<
         return Err(own_type());
     }
     let named = name(&event, resource);
-    let decoded =
-        envelope(&mut event, resource).and_then(|envelope| body(envelope, verb, input, limits, now));
+    let decoded = fits(&event, verb, input, limits)
+        .and_then(|()| envelope(&mut event, resource))
+        .and_then(|envelope| body(envelope, verb, input, limits, now));
     decoded.map_err(|refusal| match named {
         Ok((id, key)) => Refusal { event_id: Some(id), resource: Some(key), ..refusal },
         Err(_) => refusal,
@@ -86,9 +87,7 @@ fn parse(input: &Input<'_>, limits: &Limits) -> Result<Map<String, Value>, Refus
     let own = if input.from_publishers { 0 } else { intent::MAX_BYTES };
     let (have, most) = (input.body.len(), limits.max_event_bytes.saturating_add(own));
     if have > most {
-        return Err(Refusal::decode(format!(
-            "the body has {have} bytes, amqp.max_event_bytes allows {most}"
-        )));
+        return Err(too_large(have, most));
     }
     let text = std::str::from_utf8(input.body).map_err(|error| {
         Refusal::decode(format!("the body is not UTF-8 from byte {} on", error.valid_up_to()))
@@ -110,6 +109,23 @@ fn parse(input: &Input<'_>, limits: &Limits) -> Result<Map<String, Value>, Refus
         Ok(_) => Err(Refusal::decode("no format known to this relay: the body is JSON, but no object")),
         Err(error) => Err(Refusal::decode(format!("the body is not JSON: {}", where_it_fails(&error)))),
     }
+}
+
+/// What a publisher said keeps the limits of publishers when it is said again on `intake`: only what the relay writes may be
+/// larger and deeper.
+fn fits(event: &Map<String, Value>, verb: Verb, input: &Input<'_>, limits: &Limits) -> Result<(), Refusal> {
+    let (have, most) = (input.body.len(), limits.max_event_bytes);
+    let own = matches!(verb, Verb::Intent | Verb::Verdict);
+    match own || input.from_publishers {
+        true => Ok(()),
+        false if have > most => Err(too_large(have, most)),
+        false if event.values().any(|value| is_deeper(value, MAX_DEPTH)) => Err(too_deep()),
+        false => Ok(()),
+    }
+}
+
+fn too_large(have: usize, most: usize) -> Refusal {
+    Refusal::decode(format!("too large: the body has {have} bytes, amqp.max_event_bytes allows {most}"))
 }
 
 fn too_deep() -> Refusal {

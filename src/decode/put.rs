@@ -98,6 +98,10 @@ fn put_members(
     if value.is_null() {
         return Ok(());
     }
+    // a multi-valued attribute (RFC 7643 s4.2): of a text nobody knows whether it is one member or a list of them
+    if !value.is_array() {
+        return Err(Refusal::decode("`members` is not a list"));
+    }
     delta.attributes.push(Register::new(Path::core("members"), None, revision.clone()));
     let values = member_values(value).map_err(Refusal::decode)?;
     delta.members.extend(values.into_iter().map(|value| MemberRegister {

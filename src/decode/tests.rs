@@ -104,6 +104,8 @@ fn what_no_decoder_accepts_is_refused_and_says_why() {
         ),
         (with(put(), "data", json!({"deep": nested(64)})), "decode: nested too deeply: more than 64 levels"),
         (with(without(put(), "data"), "data_base64", json!("!")), "decode: `data_base64` is not base64"),
+        (event("group.put", json!({"members": "foo"})), "decode: `members` is not a list"),
+        (event("group.put", json!({"members": {"value": "foo"}})), "decode: `members` is not a list"),
         (json!([put()]), "decode: batches of CloudEvents are not accepted: one event per message"),
     ] {
         assert_eq!(refused(&event), why);
@@ -119,7 +121,7 @@ fn bytes_that_are_no_json_are_refused() {
     let large = " ".repeat(100_001);
     assert_eq!(
         refused_bytes(large.as_bytes()),
-        "decode: the body has 100001 bytes, amqp.max_event_bytes allows 100000"
+        "decode: too large: the body has 100001 bytes, amqp.max_event_bytes allows 100000"
     );
 }
 
@@ -197,6 +199,21 @@ fn extensions_are_told_from_their_attributes() {
             "urn:scim:schemas:extension:slack:guest:1.0:type = \"multi\"".to_owned(),
         ]
     );
+}
+
+#[test]
+fn what_a_publisher_said_keeps_its_limits_when_it_is_said_again_on_intake() {
+    let said_again = |data: Value| match decoded_as(event("user.put", data).to_string().as_bytes(), false) {
+        Decoded::Refused(refusal) => refusal.detail,
+        other => panic!("{other:?}"),
+    };
+    let large = said_again(json!({ "title": "x".repeat(100_000) }));
+    assert!(
+        large.starts_with("too large: ") && large.ends_with("amqp.max_event_bytes allows 100000"),
+        "{large}"
+    );
+    let deep = json!({ "deep": serde_json::from_str::<Value>(&format!("{}{}", "[".repeat(64), "]".repeat(64))).unwrap() });
+    assert_eq!(said_again(deep), "nested too deeply: more than 64 levels");
 }
 
 #[test]

@@ -35,7 +35,8 @@ impl Kind {
         let stage = match self {
             Kind::Held => Stage::Held,
             Kind::Approved => Stage::Approved,
-            Kind::Dead | Kind::Rejected | Kind::Discarded => Stage::Dead,
+            Kind::Dead | Kind::Discarded => Stage::Dead,
+            Kind::Rejected => Stage::Rejected,
         };
         Mark::new(round, stage)
     }

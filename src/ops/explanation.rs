@@ -23,12 +23,21 @@ pub fn to_text(it: &Explanation) -> String {
         lines.push(format!("  {} paths, content hash {hash}", it.applied.paths.len()));
     }
     lines.extend(it.applied.perhaps.iter().map(|path| format!("  {path} was sent, and perhaps applied")));
-    lines.extend(it.withheld.iter().map(|(path, word)| format!("withheld   {path}: {word}")));
+    lines.extend(it.withheld.iter().map(|(path, word)| match *word {
+        "expired" => {
+            format!("withheld   {path}: expired; no operator decided about it, and it is a dead letter")
+        }
+        word => format!("withheld   {path}: {word}"),
+    }));
     if let Some(failure) = &it.last_failure {
         let status = failure.http_status.map_or(String::new(), |status| format!(", status {status}"));
-        let (class, attempt, at) = (failure.class, failure.attempt, &failure.last_failed_at);
-        lines.push(format!("failure    {class}{status}, attempt {attempt}, {at}"));
+        let at = failure.last_failed_at.as_deref().map_or(String::new(), |at| format!(", {at}"));
+        lines.push(format!("failure    {}{status}, attempt {}{at}", failure.class, failure.attempt));
     }
+    lines.extend(it.letters.iter().map(|letter| {
+        let at = letter.head.last_failed_at.as_deref().unwrap_or("at an unknown time");
+        format!("letter     {} in `{}`, {}, {at}", letter.head.id, letter.queue, letter.head.class)
+    }));
     lines.extend(it.waits_for.iter().map(|wait| format!("waits for  {}: {}", wait.what, wait.detail)));
     lines.push(format!("next       {}  {}", it.next.kind, it.next.detail).trim_end().to_owned());
     if let Some(write) = &it.next.operation {

@@ -46,6 +46,8 @@ pub struct Settings {
     pub wait_for_base: Duration,
     /// How long references wait.
     pub reference_wait: Duration,
+    /// How long a held change waits for an operator.
+    pub held_expires_after: Duration,
     /// What references denote.
     pub references: ReferenceKind,
     /// Merge, plan and report, and write nothing.

@@ -129,6 +129,21 @@ async fn a_line_that_is_wrong_or_routed_nowhere_fails_and_the_rest_goes_on() {
 }
 
 #[tokio::test]
+async fn of_two_lines_with_one_id_only_the_one_that_is_routed_nowhere_fails() {
+    let relay = configured();
+    assert_eq!(code(&run(&relay, &["topology", "apply"])), 0);
+    let line = |kind: &str| {
+        let id = json!({"specversion": "1.0", "id": "1", "source": "/hr", "type": kind, "subject": "e-1"});
+        id.to_string()
+    };
+    let lines = [line("directory.user.put"), line("directory.device.put"), line("directory.group.put")];
+    let output = fed(&relay, &lines);
+    assert_eq!((code(&output), stdout(&output).as_str()), (1, "2 published, 1 failed\n"));
+    assert!(stderr(&output).starts_with("line 2: "), "{}", stderr(&output));
+    assert_eq!(Amqp::connect().await.count(&relay.object("work")).await, 2);
+}
+
+#[tokio::test]
 async fn intents_enter_at_intake_and_overtake_when_they_deprovision() {
     let relay = configured();
     assert_eq!(code(&run(&relay, &["topology", "apply"])), 0);

@@ -75,6 +75,38 @@ async fn a_refused_user_is_shown_and_after_the_cause_is_gone_replayed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn what_is_dead_is_explained_by_its_letter() {
+    let (sandbox, relay) = refusing().await;
+    relay.publish(&[put(1, "e-1", "bad@example.com")]);
+    let letter = letters_of(&relay, 1).await.remove(0);
+    let explained = |format: &[&str]| {
+        let output = relay.command().args(["explain", "User/e-1"]).args(format).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let document = || serde_json::from_str::<Value>(&explained(&["--json"])).unwrap();
+    eventually("it is buried", async || (document()["withheld"]["userName"] == "dead").then_some(())).await;
+    let said = document();
+    let failure = json!({
+        "class": "invalid", "http_status": 400, "attempt": 1, "last_failed_at": letter["last_failed_at"],
+    });
+    assert_eq!(said["last_failure"], failure, "{said:#}");
+    let mut shown = letter.clone();
+    shown["queue"] = json!("dead");
+    assert_eq!(said["letters"], json!([shown]));
+    let text = explained(&[]);
+    assert!(text.contains("failure    invalid, status 400, attempt 1, 20"), "{text}");
+    assert!(text.contains(&format!("letter     {} in `dead`, invalid, 20", id(&letter))), "{text}");
+    assert_eq!(dead(&relay, &["discard", "--yes", "--all"]).code, 0);
+    assert_eq!(document()["letters"][0]["queue"], "parked");
+    // what is newer goes through, and the old failure says nothing any more
+    sandbox.set_faults(json!({})).await;
+    relay.publish(&[put(2, "e-1", "good@example.com")]);
+    arrives(&sandbox, "good@example.com").await;
+    eventually("nothing is withheld", async || (document()["withheld"] == json!({})).then_some(())).await;
+    assert_eq!(document()["last_failure"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_letter_whose_cause_remains_is_dead_again_with_its_count() {
     let (_sandbox, relay) = refusing().await;
     relay.publish(&[put(1, "e-1", "bad@example.com")]);
@@ -160,6 +192,15 @@ async fn an_exported_letter_is_corrected_and_published_under_a_newer_revision() 
     assert!(relay.command().arg("publish").arg(&file).output().unwrap().status.success());
     arrives(&sandbox, "good@example.com").await;
     assert_eq!(verdicts(&relay), ["superseded"]);
+    // as it was it comes too late by now
+    let exported = dead(&relay, &["export", "--all"]).out;
+    std::fs::write(&file, exported).unwrap();
+    let refused = relay.command().arg("publish").arg(&file).output().unwrap();
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        refused.status.code() == Some(1) && told.starts_with("line 1: superseded: something newer"),
+        "{told}"
+    );
     assert_eq!(dead(&relay, &["discard", "--yes", &id(&letter)]).code, 0);
 }
 
@@ -201,6 +242,38 @@ async fn a_replay_that_is_killed_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_replay_whose_outcome_is_not_known_yet_says_so() {
+    let (sandbox, mut relay) = refusing().await;
+    relay.publish(&[put(1, "e-1", "bad@example.com")]);
+    letters_of(&relay, 1).await;
+    sandbox.set_faults(json!({})).await;
+    assert!(relay.command().arg("pause").output().unwrap().status.success());
+    eventually("it has heard of it", async || relay.log().contains("an operator stopped").then_some(()))
+        .await;
+    let said = dead(&relay, &["replay", "--yes", "--all", "--json", "--wait", "1s"]);
+    assert_eq!((said.code, &said.documents()[0]["pending"]), (1, &json!(1)), "{said:?}");
+    assert!(said.err.contains("1 letters are still pending"), "{said:?}");
+    // nothing is left to replay, and the earlier letter is still on its way
+    let said = dead(&relay, &["replay", "--yes", "--all"]);
+    assert!(said.code == 0 && said.err.contains("1 still pending"), "{said:?}");
+    assert!(relay.command().arg("resume").output().unwrap().status.success());
+    arrives(&sandbox, "bad@example.com").await;
+    sandbox.set_faults(json!({"poison": "worse", "poison_status": 400})).await;
+    relay.publish(&[put(1, "e-2", "worse@example.com")]);
+    letters_of(&relay, 1).await;
+    relay.signal("-TERM");
+    relay.ended().await;
+    eventually("nobody counts it as alive", async || {
+        let status = relay.command().args(["status", "--json"]).output().unwrap();
+        (serde_json::from_slice::<Value>(&status.stdout).unwrap()["replicas"] == 0).then_some(())
+    })
+    .await;
+    let said = dead(&relay, &["replay", "--yes", "--all"]);
+    assert!(said.code == 0 && said.err.contains("no relay has said"), "{said:?}");
+    assert!(said.out.contains("1 still pending"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_replay_stops_after_failures_and_leaves_the_rest() {
     let (_sandbox, relay) = refusing().await;
     let events: Vec<Value> =
@@ -214,4 +287,61 @@ async fn a_replay_stops_after_failures_and_leaves_the_rest() {
     assert_eq!(letters.iter().filter(|letter| letter["replays"] == 1).count(), 2);
     let canary = dead(&relay, &["plan", "--limit", "3", "--json"]);
     assert_eq!(canary.documents().len(), 3, "{canary:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_canary_replays_the_oldest_at_its_rate_and_touches_nothing_else() {
+    let (sandbox, relay) = refusing().await;
+    for n in 0..5 {
+        relay.publish(&[put(1, &format!("e-{n}"), &format!("bad-{n}@example.com"))]);
+        letters_of(&relay, n + 1).await;
+    }
+    let before = letters(&relay);
+    sandbox.set_faults(json!({"poison": "late", "poison_status": 400})).await;
+    let mut replay = relay.command();
+    let began = std::time::Instant::now();
+    replay.args(["dead", "replay", "--class", "invalid", "--limit", "3", "--rate", "2", "--yes"]);
+    let replay = replay.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn();
+    let replay = replay.unwrap();
+    // what comes meanwhile stays, though it is of the class that was chosen
+    relay.publish(&[put(1, "e-9", "late@example.com")]);
+    let output = replay.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        began.elapsed() >= std::time::Duration::from_secs(1),
+        "three at two a second: {:?}",
+        began.elapsed()
+    );
+    let after = letters_of(&relay, 3).await;
+    assert_eq!(after[..2], before[3..], "those that were not selected are as they were");
+    assert_eq!((&after[2]["resource"], &after[2]["replays"]), (&json!("User/e-9"), &json!(0)));
+    let there = sandbox.user_names().await;
+    assert!((0..3).all(|n| there.contains(&format!("bad-{n}@example.com"))) && there.len() == 3, "{there:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn what_changes_something_is_told_in_an_audit_record() {
+    let (sandbox, relay) = refusing().await;
+    relay.publish(&[put(1, "e-1", "ana@example.com"), put(1, "e-2", "bad@example.com")]);
+    arrives(&sandbox, "ana@example.com").await;
+    letters_of(&relay, 1).await;
+    for (arguments, action, selection) in [
+        (&["pause", "--lane", "members"][..], "pause", "members"),
+        (&["resume"], "resume", "deprovision create update members"),
+        (&["verify", "User/e-1"], "verify", "User/e-1"),
+        (&["verify", "--all"], "verify", "--all"),
+        (&["dead", "discard", "--status", "400", "--yes"], "dead discard", "status=400"),
+        (&["dead", "restore", "--all", "--yes"], "dead restore", "all"),
+        (&["dead", "replay", "--all", "--yes"], "dead replay", "all"),
+        (&["forget", "User/e-1", "--yes"], "forget", "User/e-1"),
+    ] {
+        let output = relay.command().args(arguments).args(["--reason", "ticket 7"]).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        let records: Vec<Value> = told.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let record = records.iter().rfind(|record| record["target"] == "audit");
+        let record = record.unwrap_or_else(|| panic!("{arguments:?}: {told}"));
+        let said = ["action", "selection", "reason"].map(|name| record[name].clone());
+        assert_eq!(said, [action, selection, "ticket 7"].map(|text| json!(text)), "{told}");
+        assert!(record["who"].as_str().unwrap().contains('@') && record["done"].is_u64(), "{told}");
+    }
 }

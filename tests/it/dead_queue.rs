@@ -58,6 +58,36 @@ async fn what_no_decoder_accepts_is_sent_again_byte_for_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn what_is_too_large_stays_too_large_until_more_is_allowed() {
+    let sandbox = Sandbox::with_faults(json!({})).await;
+    let mut relay = relay_for(&sandbox).await.with("SCIM_RELAY__AMQP__MAX_EVENT_BYTES", "1KiB");
+    relay.run();
+    relay.ready().await;
+    let event = json!({
+        "specversion": "1.0", "id": "1", "source": "/hr", "type": "directory.user.put", "subject": "e-1",
+        "sequence": "1", "data": {"userName": "ana@example.com", "title": "x".repeat(1_024)},
+    });
+    let broker = Broker::connect().await;
+    let body = event.to_string();
+    broker.publish(&relay.exchange, "directory.user.put", body.as_bytes(), BasicProperties::default()).await;
+    letters_of(&relay, 1).await;
+    let planned = dead(&relay, &["plan", "--json"]).documents().remove(0);
+    assert_eq!(planned["verdict"], "would_fail", "{planned}");
+    assert!(planned["why"].as_str().unwrap().starts_with("too large: "), "{planned}");
+    let said = dead(&relay, &["replay", "--yes", "--all", "--json"]);
+    assert_eq!((said.code, &said.documents()[0]["dead"]), (1, &json!(1)), "{said:?}");
+    letters_of(&relay, 1).await;
+    relay.signal("-TERM");
+    relay.ended().await;
+    let mut relay = relay.with("SCIM_RELAY__AMQP__MAX_EVENT_BYTES", "1MiB");
+    relay.run();
+    relay.ready().await;
+    assert_eq!(dead(&relay, &["plan", "--json"]).documents()[0]["verdict"], "create");
+    assert_eq!(dead(&relay, &["replay", "--yes", "--all"]).code, 0);
+    assert_eq!(sandbox.user_names().await, ["ana@example.com"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn what_the_broker_gave_up_is_a_letter_with_an_id_of_its_own() {
     let sandbox = Sandbox::with_faults(json!({})).await;
     let mut relay = relay_for(&sandbox).await;

@@ -63,6 +63,18 @@ fn held(relay: &Relay, arguments: &[&str]) -> Output {
     relay.command().arg("held").args(arguments).output().unwrap()
 }
 
+fn explained(relay: &Relay, resource: &str) -> Value {
+    let output = relay.command().args(["explain", resource, "--json"]).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// What became of the words of these that are not applied, each once.
+fn withheld(relay: &Relay, letters: &[Value]) -> BTreeSet<String> {
+    let explained = letters.iter().map(|letter| explained(relay, letter["resource"].as_str().unwrap()));
+    let words = explained.flat_map(|said| said["withheld"].as_object().unwrap().clone());
+    words.map(|(_, word)| word.as_str().unwrap().to_owned()).collect()
+}
+
 fn listed(relay: &Relay, arguments: &[&str]) -> Vec<Value> {
     let output = held(relay, &[&["list", "--json"], arguments].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -106,6 +118,11 @@ async fn what_the_guard_holds_is_seen_approved_and_rejected() {
     let ids: Vec<&str> = rejected.iter().map(|letter| letter["id"].as_str().unwrap()).collect();
     assert!(held(&relay, &["reject", ids[0], ids[1], "--yes"]).status.success());
     assert_eq!(listed(&relay, &[]).len(), 3);
+    eventually("both are rejected", async || {
+        (withheld(&relay, &rejected) == BTreeSet::from(["rejected".to_owned()])).then_some(())
+    })
+    .await;
+    assert_eq!(withheld(&relay, &listed(&relay, &[])), BTreeSet::from(["held".to_owned()]));
     assert_eq!(held(&relay, &["approve", ids[0], "--yes"]).status.code(), Some(1), "it is gone");
     assert!(held(&relay, &["approve", "--all", "--yes"]).status.success());
     until_inactive(&sandbox, 6).await;
@@ -125,6 +142,17 @@ async fn what_nobody_decides_about_becomes_a_dead_letter_and_is_not_executed() {
     until_held(&relay, 0.0).await;
     until_inactive(&sandbox, 2).await;
     assert!(listed(&relay, &[]).is_empty());
+    // the index hears of what the broker did when somebody looks
+    let letters = crate::support::dead::letters(&relay);
+    assert_eq!(withheld(&relay, &letters), BTreeSet::from(["expired".to_owned()]));
+    let said = explained(&relay, letters[0]["resource"].as_str().unwrap());
+    assert_eq!(said["last_failure"]["class"], "held_expired", "{said:#}");
+    assert_eq!(
+        (&said["letters"][0]["id"], &said["letters"][0]["queue"]),
+        (&letters[0]["id"], &json!("dead"))
+    );
+    let waits = said["waits_for"].as_array().unwrap();
+    assert!(waits.iter().all(|wait| wait["what"] != "guard"), "{said:#}");
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ mod sandbox_bulk;
 mod sandbox_faults;
 mod sandbox_schema;
 mod schemas;
+mod schemas_letters;
 mod scim2_server;
 mod scim2_tester;
 mod sim;

@@ -24,11 +24,11 @@ use url::Url;
 
 use crate::support::relay::Relay;
 
-fn path(name: &str) -> PathBuf {
+pub fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("schemas").join(name)
 }
 
-fn committed(name: &str) -> Value {
+pub fn committed(name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path(name)).unwrap()).unwrap()
 }
 
@@ -44,7 +44,7 @@ pub fn fits(validator: &Validator, document: &Value) {
 }
 
 #[track_caller]
-fn does_not_fit(validator: &Validator, document: &Value) {
+pub fn does_not_fit(validator: &Validator, document: &Value) {
     assert!(!validator.is_valid(document), "the schema accepts {document:#}");
 }
 
@@ -65,7 +65,7 @@ fn event(kind: &str, data: Value) -> Value {
 }
 
 /// An event with one of its attributes replaced, or taken out by `null`.
-fn altered(mut event: Value, name: &str, value: Value) -> Value {
+pub fn altered(mut event: Value, name: &str, value: Value) -> Value {
     match value {
         Value::Null => drop(event.as_object_mut().unwrap().remove(name)),
         value => event[name] = value,
@@ -175,6 +175,8 @@ fn what_the_decoder_refuses_does_not_fit() {
         event("user.put", json!({"active": "perhaps"})),
         event("user.put", json!({"members": []})),
         event("group.put", json!({"members": [{"display": "Ana"}]})),
+        event("group.put", json!({"members": "e-1"})),
+        event("group.put", json!({"members": {"value": "e-1"}})),
         event("user.patch", json!({"operation": []})),
         operation(json!({"op": "move", "path": "title"})),
         operation(json!({"path": "title", "value": "x"})),
@@ -324,7 +326,7 @@ fn the_letter_s_classes_are_all_there_are() {
 }
 
 /// The lines that a command prints, each a JSON document.
-fn lines(relay: &Relay, arguments: &[&str]) -> Vec<Value> {
+pub fn lines(relay: &Relay, arguments: &[&str]) -> Vec<Value> {
     let output = relay.command().args(arguments).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let documents: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -1,7 +1,7 @@
 //! Outcomes of replayed letters. Each has a record in the store from before it is sent until its outcome is known, so that a replay
 //! which was interrupted, or did not wait, is reported by the next one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -88,11 +88,15 @@ fn is_zero(count: &u64) -> bool {
 
 /// Outcomes by class.
 #[derive(Debug, Default)]
-pub(super) struct Tally(pub(super) BTreeMap<String, Counts>);
+pub(super) struct Tally {
+    classes: BTreeMap<String, Counts>,
+    /// Letters whose outcome is not known yet, those of earlier replays too.
+    pub(super) open: BTreeSet<String>,
+}
 
 impl Tally {
     fn count(&mut self, class: &str, fate: Fate) {
-        let counts = self.0.entry(class.to_owned()).or_default();
+        let counts = self.classes.entry(class.to_owned()).or_default();
         *match fate {
             Fate::Applied => &mut counts.applied,
             Fate::Superseded => &mut counts.superseded,
@@ -103,7 +107,7 @@ impl Tally {
     }
 
     pub(super) fn sum(&self, of: fn(&Counts) -> u64) -> u64 {
-        self.0.values().map(of).sum()
+        self.classes.values().map(of).sum()
     }
 
     /// One line for each class.
@@ -122,16 +126,17 @@ impl Tally {
                 ),
             }
         };
-        self.0.iter().map(line).collect()
+        self.classes.iter().map(line).collect()
     }
 }
 
 /// Looks at every replayed letter whose outcome is not known: known ones are added to `tally` and forgotten, the others are
 /// counted afresh as pending.
 pub(super) async fn settle(desk: &Desk, rules: &Rules, tally: &mut Tally) -> Result<(), Failure> {
-    tally.0.values_mut().for_each(|counts| counts.pending = 0);
+    tally.classes.values_mut().for_each(|counts| counts.pending = 0);
+    tally.open.clear();
     let refused = refused_again(desk).await?;
-    let (mut cursor, mut known, mut seen) = (Some(0), Vec::new(), std::collections::BTreeSet::new());
+    let (mut cursor, mut known, mut seen) = (Some(0), Vec::new(), BTreeSet::new());
     while let Some(at) = cursor {
         let (page, next) = desk.store.shelf_page(Shelf::Replayed, at).await.map_err(failed)?;
         let page: Vec<(String, Sent)> = page
@@ -142,8 +147,9 @@ pub(super) async fn settle(desk: &Desk, rules: &Rules, tally: &mut Tally) -> Res
         let fates = fates(desk, &page, rules, &refused).await?;
         for ((id, sent), fate) in page.into_iter().zip(fates) {
             tally.count(&sent.class, fate);
-            if fate != Fate::Pending {
-                known.push(id);
+            match fate {
+                Fate::Pending => drop(tally.open.insert(id)),
+                Fate::Applied | Fate::Superseded | Fate::Dead | Fate::Held => known.push(id),
             }
         }
         cursor = next;

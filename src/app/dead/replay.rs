@@ -73,14 +73,28 @@ async fn plan_and_run(
     ran?;
     let wait = if alive { args.wait } else { args.wait.min(UNATTENDED) };
     await_outcomes(desk, &rules, &mut tally, wait, &stop).await?;
-    Ok(report(args, &tally, &chosen, (sent, skipped)))
+    let open = if alive { tally.open.intersection(&chosen.ids).count() } else { 0 };
+    if open > 0 {
+        eprintln!(
+            "{open} letters are still pending: what they wait for, `scim-relay explain` says of each resource; their outcome is \
+             reported by the next replay"
+        );
+    }
+    Ok(report(args, &tally, &chosen, (sent, skipped, open)))
 }
 
-fn report(args: &cli::Replay, tally: &Tally, chosen: &Chosen, (sent, skipped): (usize, usize)) -> Exit {
+/// The exit code: 0 only where every selected letter was sent and none is known to have failed, nor is still on its way with a
+/// relay there to bring it.
+fn report(
+    args: &cli::Replay,
+    tally: &Tally,
+    chosen: &Chosen,
+    (sent, skipped, open): (usize, usize, usize),
+) -> Exit {
     tally.lines(args.json.json).iter().for_each(|line| println!("{line}"));
     let left = chosen.ids.len().saturating_sub(sent + skipped);
     eprintln!("{sent} letters replayed, {left} of the selected ones left");
-    let failed = skipped > 0 || left > 0 || tally.sum(|counts| counts.dead) > 0;
+    let failed = skipped > 0 || left > 0 || open > 0 || tally.sum(|counts| counts.dead) > 0;
     match (failed, chosen.report_missing()) {
         (true, _) => Exit::Differences,
         (false, exit) => exit,

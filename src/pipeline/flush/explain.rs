@@ -17,9 +17,12 @@ use crate::core::operation::Operation;
 use crate::core::record::{Record, WaitReason};
 use crate::core::resource::ResourceKey;
 use crate::core::schedule::Millis;
+use crate::pipeline::head::Head;
 use crate::pipeline::letters::{revision_text, rfc3339};
 use crate::pipeline::ports::{Load, Loaded, Publisher, Store, StoreError, Target};
 
+/// Letters that are shown.
+const MAX_LETTERS: usize = 10;
 /// Dirty ledger entries that are looked at.
 const MAX_ENTRIES: usize = 1_000;
 
@@ -34,10 +37,13 @@ pub struct Explanation {
     pub desired: Desired,
     /// What the target acknowledged.
     pub applied: Applied,
-    /// What became of words that are not applied: path (or `put`, `delete`) to `dead` or `held`.
+    /// What became of words that are not applied: path (or `put`, `delete`) to `dead`, `held`, `expired` (nobody decided: a
+    /// dead letter too) or `rejected`.
     pub withheld: BTreeMap<String, &'static str>,
     /// The last failure of its own, since the last success.
     pub last_failure: Option<Failure>,
+    /// Its letters, the newest first, as far as the index knows them.
+    pub letters: Vec<Letter>,
     /// What it waits for; empty: for nothing.
     pub waits_for: Vec<Wait>,
     /// What would be done now.
@@ -74,17 +80,27 @@ pub struct Applied {
     pub perhaps: Vec<String>,
 }
 
+/// A letter about it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Letter {
+    /// `dead` or `parked`.
+    pub queue: &'static str,
+    /// What its headers say.
+    #[serde(flatten)]
+    pub head: Head,
+}
+
 /// A failure of the resource's own.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Failure {
     /// The class.
-    pub class: &'static str,
+    pub class: String,
     /// The HTTP status.
     pub http_status: Option<u16>,
     /// How many in a row.
     pub attempt: u32,
-    /// When.
-    pub last_failed_at: String,
+    /// When, as far as it is known: the broker notes no time on what it gives up itself.
+    pub last_failed_at: Option<String>,
 }
 
 /// Something that is waited for.
@@ -123,15 +139,41 @@ pub struct Write {
     pub body: Option<Value>,
 }
 
+impl Explanation {
+    /// With its letters, in any order. What is withheld because it is dead has its last outcome in one of them: the record
+    /// keeps no count of it.
+    pub fn with_letters(mut self, mut letters: Vec<Letter>) -> Self {
+        letters.sort_by(|a, b| b.head.last_failed_at.cmp(&a.head.last_failed_at));
+        letters.truncate(MAX_LETTERS);
+        let dead = self.withheld.values().any(|word| matches!(*word, "dead" | "expired"));
+        if self.last_failure.is_none() && dead {
+            self.last_failure = letters.first().map(|letter| Failure {
+                class: letter.head.class.clone(),
+                http_status: letter.head.http_status,
+                attempt: letter.head.attempt.unwrap_or(0),
+                last_failed_at: letter.head.last_failed_at.clone(),
+            });
+        }
+        self.letters = letters;
+        self
+    }
+}
+
 impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
-    /// Explains a resource.
+    /// Explains a resource; of its letters only the index knows.
     pub async fn explain(&self, key: &ResourceKey) -> Result<Explanation, StoreError> {
         self.recall_capabilities().await?;
         let (item, references) = self.look(key).await?;
         let circuit = self.store.circuit().await?;
         let alive = self.claim_lives(&item).await?;
         let now = self.clock.now();
+        let expires = self.settings.held_expires_after;
+        let expired = item.record.held_at.is_some_and(|at| at.plus(expires) <= now);
+        let withheld = withheld(&item.record, expired);
         let mut waits = waits(&item, &circuit, alive, now);
+        if withheld.values().any(|word| *word == "held") {
+            waits.push(wait("guard", "an operator: `scim-relay held list`"));
+        }
         if self.settings.read_only {
             waits.push(wait("read_only", "target.read_only is set: nothing is written"));
         }
@@ -140,8 +182,9 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             known: item.version.counter > 0,
             desired: desired(&item),
             applied: applied(&item.record),
-            withheld: withheld(&item.record),
+            withheld,
             last_failure: failure(&item.record),
+            letters: Vec::new(),
             waits_for: waits,
             next: self.step(&item, &references),
         })
@@ -252,9 +295,12 @@ fn applied(record: &Record) -> Applied {
     }
 }
 
-fn withheld(record: &Record) -> BTreeMap<String, &'static str> {
+/// `expired`: what is held was dead-lettered by the broker meanwhile, which tells nobody.
+fn withheld(record: &Record, expired: bool) -> BTreeMap<String, &'static str> {
     let word = |stage: Stage| match stage {
         Stage::Dead => Some("dead"),
+        Stage::Rejected => Some("rejected"),
+        Stage::Held if expired => Some("expired"),
         Stage::Held => Some("held"),
         Stage::Live | Stage::Approved => None,
     };
@@ -269,10 +315,10 @@ fn withheld(record: &Record) -> BTreeMap<String, &'static str> {
 fn failure(record: &Record) -> Option<Failure> {
     let trouble = record.trouble.as_ref()?;
     Some(Failure {
-        class: trouble.class.name(),
+        class: trouble.class.name().to_owned(),
         http_status: trouble.status,
         attempt: trouble.attempt,
-        last_failed_at: rfc3339(trouble.last_failed_at),
+        last_failed_at: Some(rfc3339(trouble.last_failed_at)),
     })
 }
 
@@ -316,9 +362,6 @@ fn waits(item: &Item, circuit: &Circuit, claim_lives: bool, now: Millis) -> Vec<
     }
     if let Some(at) = record.no_create_before.filter(|at| *at > now) {
         waits.push(wait("late_window", format!("no second create before {}", rfc3339(at))));
-    }
-    if withheld(record).values().any(|word| *word == "held") {
-        waits.push(wait("guard", "an operator: `scim-relay held list`, or `dead list` once it has expired"));
     }
     waits
 }

@@ -108,6 +108,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     async fn mark_held(&self, mut item: Item, words: &Words, mark: Mark) -> Result<(), StoreError> {
         loop {
             settle::mark(&mut item.record, &mut item.entries, words, mark);
+            item.record.held_at = Some(self.clock.now());
             item.record.due = Some(Due { lane: lane(&item.key, &item.record), at: self.clock.now() });
             match self.store.swap(&[item.swap(Reschedule::AsRecord, &[])]).await?.pop() {
                 Some(Swapped::Done { dependents, .. }) => {

@@ -66,6 +66,7 @@ pub fn settings() -> Settings {
         max_clock_skew: Duration::from_secs(600),
         wait_for_base: Duration::from_secs(60),
         reference_wait: Duration::from_secs(300),
+        held_expires_after: Duration::from_secs(30 * 86_400),
         references: ReferenceKind::ExternalId,
         read_only: false,
         protected: Vec::new(),
