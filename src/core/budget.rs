@@ -227,6 +227,13 @@ pub struct Books {
 }
 
 impl Books {
+    /// How long it is until a place is free.
+    pub fn free_in(&self, requests: Option<Pace>, now: Micros) -> Duration {
+        let requests = requests.or(self.learnt.map(|learnt| Pace::learnt(learnt.rate)));
+        let ready = requests.map_or(now.0, |pace| self.next - pace.ahead).max(self.operations);
+        micros((ready - now.0).max(0))
+    }
+
     /// Takes a place now, or says how long to wait.
     pub fn spend(&mut self, ask: &Ask, now: Micros) -> Grant {
         let now = now.0;

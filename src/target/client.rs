@@ -183,6 +183,10 @@ impl HttpTarget {
 }
 
 impl Target for HttpTarget {
+    async fn free_in(&self) -> Option<Duration> {
+        self.limiter.as_ref()?.free_in().await
+    }
+
     /// A target that has no such document (404, 405, 501) gets the defaults of [`Advertised`]; the plural name of SCIM 1.1,
     /// which some kept, is tried too. What the profile knows better counts. Where the profile has none asked, a user is
     /// listed instead: that it answers is what a probe wants to know.

@@ -71,6 +71,11 @@ impl Limiter {
         }
     }
 
+    /// How long it is until a place is free; none where the store that knows is not reachable.
+    pub(super) async fn free_in(&self) -> Option<Duration> {
+        self.budget.free_in(self.limits.requests_pace()).await.ok()
+    }
+
     /// The target answered 429: where no rate is configured, one is learnt.
     pub(super) async fn refused(&self, place: Option<Micros>) {
         let (Some(place), None) = (place, self.limits.requests) else { return };

@@ -236,3 +236,20 @@ async fn who_is_to_leave_does_not_wait_for_a_turn_among_the_others() {
     assert!(waiting > 20, "only {waiting} were still waiting");
     assert!(took < Duration::from_secs(3), "{took:?}");
 }
+
+#[tokio::test]
+async fn what_waits_for_the_budget_says_so() {
+    let sandbox = Sandbox::with_faults(json!({})).await;
+    let more = "[flush]\nmode = \"single\"\n[limits]\nrequests = \"1/h\"";
+    let mut relay = Relay::configured(&sandbox.running.base_url().parse().unwrap(), None, more);
+    relay.run();
+    relay.ready().await;
+    relay.publish(&puts(1, 0..3));
+    eventually("somebody waits for the budget", async || {
+        let output = relay.command().args(["explain", "User/e-2", "--json"]).output().unwrap();
+        let explained: Value = serde_json::from_slice(&output.stdout).ok()?;
+        let waits = explained["waits_for"].as_array()?.iter();
+        waits.into_iter().find(|wait| wait["what"] == "budget").map(drop)
+    })
+    .await;
+}

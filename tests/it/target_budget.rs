@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use scim_relay::core::budget::{Ask, Grant, Learnt, Limits, Micros};
+use scim_relay::core::budget::{Ask, Grant, Learnt, Limits, Micros, Pace};
 use scim_relay::core::operation::{Operation, Write};
 use scim_relay::core::outcome::{NotSent, Outcome, Reply};
 use scim_relay::core::resource::{ExternalId, ResourceKey, ResourceType};
@@ -34,6 +34,10 @@ impl Budget for Gone {
     }
 
     fn refuse(&self, _: Micros, _: Option<Micros>) -> BoxFuture<'_, Result<(), StoreError>> {
+        gone()
+    }
+
+    fn free_in(&self, _: Option<Pace>) -> BoxFuture<'_, Result<Duration, StoreError>> {
         gone()
     }
 

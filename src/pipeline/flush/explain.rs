@@ -106,7 +106,7 @@ pub struct Failure {
 /// Something that is waited for.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Wait {
-    /// `schedule`, `rung`, `claim`, `breaker`, `pause`, `base`, `reference`, `guard`, `late_window`, `read_only`.
+    /// `schedule`, `rung`, `claim`, `breaker`, `pause`, `budget`, `base`, `reference`, `guard`, `late_window`, `read_only`.
     pub what: &'static str,
     /// In words.
     pub detail: String,
@@ -171,6 +171,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let expired = item.record.held_at.is_some_and(|at| at.plus(expires) <= now);
         let withheld = withheld(&item.record, expired);
         let mut waits = waits(&item, &circuit, alive, now);
+        waits.extend(self.waits_for_budget(&item, now).await);
         if withheld.values().any(|word| *word == "held") {
             waits.push(wait("guard", "an operator: `scim-relay held list`"));
         }
@@ -320,6 +321,16 @@ fn failure(record: &Record) -> Option<Failure> {
         attempt: trouble.attempt,
         last_failed_at: Some(rfc3339(trouble.last_failed_at)),
     })
+}
+
+impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
+    /// What is due waits for a place in the budget.
+    async fn waits_for_budget(&self, item: &Item, now: Millis) -> Option<Wait> {
+        item.record.due.filter(|due| due.at <= now)?;
+        let free = self.target.free_in().await.filter(|free| !free.is_zero())?;
+        let detail = format!("the next place in the budget of requests is free in {} ms", free.as_millis());
+        Some(wait("budget", detail))
+    }
 }
 
 fn wait(what: &'static str, detail: impl Into<String>) -> Wait {

@@ -1,11 +1,12 @@
 //! The budget of requests, shared by all replicas.
 
 use std::future::Future;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use super::StoreError;
-use crate::core::budget::{Ask, Grant, Learnt, Micros};
+use crate::core::budget::{Ask, Grant, Learnt, Micros, Pace};
 
 /// Places for requests to the target. Every call may be repeated: at worst that costs a place. Usable without naming its
 /// type, so that the target need not be generic over the store. `now`: none, and the store's own clock counts, which all
@@ -16,6 +17,9 @@ pub trait Budget: std::fmt::Debug + Send + Sync + 'static {
 
     /// The target answered 429 to the request whose place was taken then, and no rate is configured.
     fn refuse(&self, taken: Micros, now: Option<Micros>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// How long it is until a place is free, at this pace of requests (none: at the learnt one); nothing is taken.
+    fn free_in(&self, requests: Option<Pace>) -> BoxFuture<'_, Result<Duration, StoreError>>;
 
     /// The rate that was learnt, if one was.
     fn learnt(&self) -> BoxFuture<'_, Result<Option<Learnt>, StoreError>>;

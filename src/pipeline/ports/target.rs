@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -93,6 +94,11 @@ pub trait Target: Send + Sync + 'static {
     /// GET of one resource. Its ETag is in the answer.
     fn read(&self, kind: ResourceType, id: &TargetId)
     -> impl Future<Output = Result<Answer, Failure>> + Send;
+
+    /// How long it is until a request may be sent, as far as that is known; nothing is reserved.
+    fn free_in(&self) -> impl Future<Output = Option<Duration>> + Send {
+        std::future::ready(None)
+    }
 
     /// How many resources of a type there are (`totalResults`); none when the target does not say.
     fn count(&self, kind: ResourceType) -> impl Future<Output = Result<Option<u64>, Failure>> + Send;

@@ -1,12 +1,13 @@
 //! The budget of requests, in memory.
 
 use std::future::ready;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::MemoryStore;
-use crate::core::budget::{Ask, Grant, Learnt, Micros};
+use crate::core::budget::{Ask, Grant, Learnt, Micros, Pace};
 use crate::pipeline::ports::{Budget, StoreError};
 
 impl Budget for MemoryStore {
@@ -23,6 +24,11 @@ impl Budget for MemoryStore {
         let now = self.or_clock(now);
         self.state().budget.refuse(taken, now);
         ready(Ok(())).boxed()
+    }
+
+    fn free_in(&self, requests: Option<Pace>) -> BoxFuture<'_, Result<Duration, StoreError>> {
+        let now = self.or_clock(None);
+        ready(Ok(self.state().budget.free_in(requests, now))).boxed()
     }
 
     fn learnt(&self) -> BoxFuture<'_, Result<Option<Learnt>, StoreError>> {

@@ -1,12 +1,14 @@
 //! The budget of requests: one hash in the bucket of the switch, so that one script sees both.
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use redis::Value;
 
 use super::RedisStore;
 use super::scripts::Call;
-use crate::core::budget::{Ask, Budgeted, Grant, Learnt, Micros, Pace, micros};
+use crate::core::budget::{Ask, Books, Budgeted, Grant, Learnt, Micros, Pace, micros};
 use crate::pipeline::ports::{Budget, StoreError};
 
 const WHAT: &str = "ask for a place in the budget";
@@ -42,6 +44,25 @@ impl Budget for RedisStore {
             let args = vec![text(Some(taken)), text(now)];
             let call = Call { keys: vec![self.keys.budget()], args };
             self.link.invoke("cut the learnt rate", &self.scripts.refuse, &[call]).await.map(drop)
+        }
+        .boxed()
+    }
+
+    fn free_in(&self, requests: Option<Pace>) -> BoxFuture<'_, Result<Duration, StoreError>> {
+        async move {
+            let key = self.keys.budget();
+            let (mut fields, time) = (redis::cmd("HMGET"), redis::cmd("TIME"));
+            fields.arg(&key).arg("next").arg("ops").arg("rate");
+            let mut answers =
+                self.link.pipeline(WHAT, vec![(key.clone(), fields), (key, time)]).await?.into_iter();
+            let mut next = || answers.next().unwrap_or(Value::Nil);
+            let (place, operations, rate): (Option<i64>, Option<i64>, Option<i64>) =
+                self.link.read(WHAT, next())?;
+            let (seconds, rest): (i64, i64) = self.link.read(WHAT, next())?;
+            let learnt = rate.map(|rate| Learnt { rate, step: 0, cut: Micros(0) });
+            let (place, operations) = (place.unwrap_or(0), operations.unwrap_or(0));
+            let books = Books { next: place, operations, learnt, ..Books::default() };
+            Ok(books.free_in(requests, Micros(seconds * 1_000_000 + rest)))
         }
         .boxed()
     }
