@@ -64,6 +64,8 @@ pub enum Reference {
     InBatch(String),
     /// Not at the target yet.
     Pending,
+    /// This resource at the target, of a user who has left: it is in no group.
+    Left(TargetId),
     /// Deleted at the source: nothing to wait for.
     Gone,
 }
@@ -351,7 +353,9 @@ fn resolve(
     leaves.retain(|leaf, _| leaf.root() != path.root() || *leaf == path);
     let Some(Value::String(name)) = leaves.get(&path).cloned() else { return };
     match references.get(&name) {
-        Some(Reference::Id(id)) => drop(leaves.insert(path, Value::String(id.as_str().to_owned()))),
+        Some(Reference::Id(id) | Reference::Left(id)) => {
+            leaves.insert(path, Value::String(id.as_str().to_owned()));
+        }
         Some(Reference::InBatch(id)) => drop(leaves.insert(path, Value::String(format!("bulkId:{id}")))),
         Some(Reference::Gone) => {
             leaves.remove(&path);

@@ -17,7 +17,9 @@ pub struct MemberChanges {
     pub pending: Vec<String>,
     /// In step already, or with nothing to wait for: no longer to be looked at.
     pub clean: Vec<String>,
-    /// There is more than fits into one request.
+    /// Wanted, and out because their users have left: no longer to be looked at until they are back.
+    pub left: Vec<String>,
+    /// There is more to look at: it does not fit into one request, or who has left goes with this one.
     pub more: bool,
 }
 
@@ -41,19 +43,27 @@ pub fn member_changes(
     limit: usize,
 ) -> MemberChanges {
     let mut changes = MemberChanges::default();
+    let mut goes = false;
     for (value, entry) in entries {
         let (applied, maybe) = entry.written(record.incarnation);
-        let wanted = entry.mark.is_wanted() && record.wants_member(entry);
+        let reference = references.get(value);
+        let said = entry.mark.is_wanted() && record.wants_member(entry);
+        let left = said && matches!(reference, Some(Reference::Left(_)));
         let mut there: BTreeSet<&TargetId> = applied.into_iter().chain(maybe).collect();
-        if let (true, Some(Reference::Id(id))) = (entry.is_unnamed(record.incarnation), references.get(value))
+        if let (true, Some(Reference::Id(id) | Reference::Left(id))) =
+            (entry.is_unnamed(record.incarnation), reference)
         {
             there.insert(id);
         }
         let settled = maybe.is_none() && !entry.is_unnamed(record.incarnation);
-        match (wanted, references.get(value)) {
+        match (said && !left, reference) {
             _ if record.is_withheld_member(entry) || record.stays(entry) => changes.clean.push(value.clone()),
+            (false, _) if there.is_empty() && left => changes.left.push(value.clone()),
             (false, _) if there.is_empty() => changes.clean.push(value.clone()),
-            (false, _) => changes.remove.extend(there.into_iter().map(|id| (value.clone(), id.clone()))),
+            (false, _) => {
+                goes |= left;
+                changes.remove.extend(there.into_iter().map(|id| (value.clone(), id.clone())));
+            }
             (true, Some(Reference::Id(id))) if applied == Some(id) && settled => {
                 changes.clean.push(value.clone());
             }
@@ -61,10 +71,12 @@ pub fn member_changes(
                 changes.add.push((value.clone(), reference.clone()));
             }
             (true, Some(Reference::Gone)) => changes.clean.push(value.clone()),
-            (true, Some(Reference::Pending) | None) => changes.pending.push(value.clone()),
+            (true, Some(Reference::Left(_) | Reference::Pending) | None) => {
+                changes.pending.push(value.clone())
+            }
         }
     }
-    changes.more = changes.len() > limit;
+    changes.more = changes.len() > limit || goes;
     changes.remove.truncate(limit);
     changes.add.truncate(limit - changes.remove.len());
     changes

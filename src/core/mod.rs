@@ -17,6 +17,7 @@ pub mod health;
 pub mod implied;
 pub mod ledger;
 pub mod letter;
+pub mod listing;
 pub mod mark;
 pub mod matching;
 mod name;

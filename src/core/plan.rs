@@ -104,7 +104,7 @@ fn prints(set: &BTreeMap<Path, Value>) -> BTreeMap<Path, Fingerprint> {
 fn in_batch(members: &[(String, Reference)], set: &BTreeMap<Path, Value>) -> BTreeSet<String> {
     let members = members.iter().filter_map(|(_, reference)| match reference {
         Reference::InBatch(id) => Some(id.clone()),
-        Reference::Id(_) | Reference::Pending | Reference::Gone => None,
+        Reference::Id(_) | Reference::Left(_) | Reference::Pending | Reference::Gone => None,
     });
     let manager = set.get(&manager()).and_then(Value::as_str).and_then(|text| text.strip_prefix("bulkId:"));
     members.chain(manager.map(str::to_owned)).collect()
@@ -114,7 +114,7 @@ fn member_value(reference: &Reference) -> Option<Value> {
     match reference {
         Reference::Id(id) => Some(json!({ "value": id })),
         Reference::InBatch(id) => Some(json!({ "value": format!("bulkId:{id}") })),
-        Reference::Pending | Reference::Gone => None,
+        Reference::Left(_) | Reference::Pending | Reference::Gone => None,
     }
 }
 

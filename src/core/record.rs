@@ -9,6 +9,7 @@ use super::applied::{Applied, Fingerprint};
 use super::change::{Change, MemberRegister};
 use super::desired::{Desired, Merged, Presence, is_members};
 use super::letter::Class;
+use super::listing::Listing;
 use super::mark::Mark;
 use super::operation::Method;
 use super::path::Path;
@@ -83,6 +84,12 @@ pub struct Record {
     /// A removal of several members met one that was not there: they are removed one by one.
     #[serde(skip_serializing_if = "is_false")]
     pub one_by_one: bool,
+    /// What the groups that list this user were last told of it.
+    #[serde(skip_serializing_if = "Listing::is_plain")]
+    pub listing: Listing,
+    /// They have not all been told yet.
+    #[serde(skip_serializing_if = "is_false")]
+    pub untold: bool,
     /// The earliest time at which something that is pending was seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_seen: Option<Millis>,

@@ -34,7 +34,7 @@ pub fn begin(record: &mut Record, entries: &mut Entries, operation: &Operation, 
         match reference {
             Reference::Id(id) => entry.maybe = Some(id.clone()),
             Reference::InBatch(_) => entry.unnamed = true,
-            Reference::Pending | Reference::Gone => {}
+            Reference::Left(_) | Reference::Pending | Reference::Gone => {}
         }
     }
     for (value, id) in &sent.dropped {
@@ -123,7 +123,7 @@ fn commit_members(record: &Record, entries: &mut Entries, sent: &Sent, ids: &BTr
         let id = match reference {
             Reference::Id(id) => Some(id),
             Reference::InBatch(bulk_id) => ids.get(bulk_id),
-            Reference::Pending | Reference::Gone => None,
+            Reference::Left(_) | Reference::Pending | Reference::Gone => None,
         };
         if let Some(entry) = entries.get_mut(value) {
             enter(entry, record.incarnation);
@@ -217,7 +217,7 @@ pub fn unknown(record: &mut Record, operation: &Operation, sent: &Sent, late: Op
 fn members_by_id(sent: &Sent) -> impl Iterator<Item = (String, TargetId)> {
     let added = sent.added.iter().filter_map(|(value, reference)| match reference {
         Reference::Id(id) => Some((value.clone(), id.clone())),
-        Reference::InBatch(_) | Reference::Pending | Reference::Gone => None,
+        Reference::InBatch(_) | Reference::Left(_) | Reference::Pending | Reference::Gone => None,
     });
     added.chain(sent.dropped.iter().cloned())
 }

@@ -58,11 +58,23 @@ pub(super) enum Next {
     NotSupported(&'static str),
     /// Compare the members with the target's.
     Compare,
-    /// Nothing to write; these references are pending, and ledger entries may turn out clean.
-    /// `gone`: references to what is deleted at the source, which may come back.
-    Rest { pending: Vec<String>, clean: Vec<String>, gone: Vec<String> },
+    /// Nothing to write.
+    Rest(Idle),
     /// Write this.
     Write(Box<Ready>),
+}
+
+/// What was found out of a resource that needs nothing.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Idle {
+    /// References that are not at the target yet.
+    pub pending: Vec<String>,
+    /// Ledger entries that turned out clean.
+    pub clean: Vec<String>,
+    /// References to what is deleted at the source, which may come back.
+    pub gone: Vec<String>,
+    /// Members who have left, and may come back.
+    pub left: Vec<String>,
 }
 
 /// A write, ready to be claimed and sent.
@@ -180,7 +192,7 @@ impl Item {
         let (pending, gone): (Vec<String>, Vec<String>) =
             (changes.pending.into_iter().collect(), changes.gone.into_iter().collect());
         let Some(id) = id.filter(|_| self.key.kind == ResourceType::Group) else {
-            return Next::Rest { pending, clean: Vec::new(), gone };
+            return Next::Rest(Idle { pending, gone, ..Idle::default() });
         };
         let mut members = self.members(rules, references);
         if members.is_empty() {
@@ -194,7 +206,7 @@ impl Item {
                     members.remove.truncate(rules.dialect.members_per_request);
                 }
                 Strangers::Stay | Strangers::Unknown | Strangers::Found(_) => {
-                    return Next::Rest { pending, clean: members.clean, gone };
+                    return Next::Rest(Idle { pending, clean: members.clean, gone, left: members.left });
                 }
             }
         }
@@ -231,7 +243,8 @@ impl Rest {
 
     fn of(members: &MemberChanges, mut pending: Vec<String>, more_entries: bool) -> Self {
         pending.extend(members.pending.iter().cloned());
-        Self { pending, clean: members.clean.clone(), more: members.more || more_entries }
+        let clean = [members.clean.as_slice(), &members.left].concat();
+        Self { pending, clean, more: members.more || more_entries }
     }
 
     fn ready(self, planned: Planned) -> Next {

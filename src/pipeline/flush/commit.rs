@@ -172,7 +172,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let done = matches!(change, Change::Applied { .. } | Change::Buried { .. });
         let lane = lane(&item.key, record);
         let compare = record.strangers.is_some() && self.settings.members_are_authoritative;
-        let rest = item.changed || ready.more || record.verify || record.scan_members || compare;
+        let untold = self.is_untold(&item.key, record);
+        let rest = item.changed || ready.more || record.verify || record.scan_members || compare || untold;
         if !done || rest || self.has_gap(&item.key, record) {
             record.due = Some(Due { lane, at });
             return;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Flush;
-use super::batch::{Item, Next};
+use super::batch::{Idle, Item, Next};
 use crate::core::circuit::Circuit;
 use crate::core::desired::{Presence, Wanted};
 use crate::core::dialect::Dialect;
@@ -186,17 +186,17 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                     | Next::Compare
                     | Next::NoBase
                     | Next::NotSupported(_)
-                    | Next::Rest { .. } => step("find", &detail, None),
+                    | Next::Rest(_) => step("find", &detail, None),
                 }
             }
             Next::Read => step("read", "the target's resource is read before it is written", None),
             Next::NotSupported(why) => step("nothing", why, None),
             Next::Compare => step("read", "the target's members are compared with the source's list", None),
             Next::NoBase => step("wait", "only patches are known, and the target does not have it", None),
-            Next::Rest { pending, .. } if pending.is_empty() => {
+            Next::Rest(idle) if idle.pending.is_empty() => {
                 step("nothing", "the target has what is wanted", None)
             }
-            Next::Rest { pending, .. } => {
+            Next::Rest(Idle { pending, .. }) => {
                 let detail = format!("{} references are not at the target yet", pending.len());
                 step("wait", &detail, None)
             }

@@ -7,6 +7,7 @@ mod conditions;
 pub mod explain;
 mod guard;
 mod in_flight;
+mod listing;
 mod lookup;
 mod reason;
 mod references;

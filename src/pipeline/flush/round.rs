@@ -12,6 +12,7 @@ use super::{COMPANY_POLL, Flush, Pace};
 use crate::core::desired::Presence;
 use crate::core::gap::{Reference, References};
 use crate::core::letter::Class;
+use crate::core::listing::Memberships;
 use crate::core::plan::Purpose;
 use crate::core::record::user_key;
 use crate::core::resource::{ResourceKey, ResourceType};
@@ -123,8 +124,9 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 item.changed = true;
                 self.members_again(item).await?;
             }
-            if item.key.kind == ResourceType::Group {
-                self.load_members(item).await?;
+            match item.key.kind {
+                ResourceType::User => self.tell_groups(item).await?,
+                ResourceType::Group => self.load_members(item).await?,
             }
             if expired.contains(&item.key) {
                 settle::expired_members(&mut item.record, &item.entries);
@@ -262,8 +264,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                         self.settle_dead(items, &key, Reason::of(Class::NotSupported, why)).await?;
                         continue;
                     }
-                    Next::Rest { pending, clean, gone } => {
-                        self.settle_rest(items, &key, pending, &clean, &gone).await?;
+                    Next::Rest(idle) => {
+                        self.settle_rest(items, &key, idle).await?;
                         continue;
                     }
                     Next::Write(_) if self.must_look(item) => read.push(key.clone()),
@@ -317,7 +319,6 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             swaps.push(item.swap(Reschedule::Keep, &ready.touched()));
             claims.push(Claimed { item, ready, news: false, touched: false });
         }
-        self.list_members(&claims).await?;
         let swapped = self.store.swap(&swaps).await?;
         let (mut begun, mut missed) = (Vec::new(), Vec::new());
         for (mut claim, swapped) in claims.into_iter().zip(swapped) {
@@ -335,16 +336,11 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         Ok(begun)
     }
 
-    /// Who lists a user is told when it gets another id: registered before it is written.
-    async fn list_members(&self, claims: &[Claimed]) -> Result<(), StoreError> {
-        if self.settings.references != ReferenceKind::ExternalId {
-            return Ok(());
-        }
-        let listed = claims.iter().flat_map(|claim| {
-            let added = claim.ready.sent.added.iter().filter_map(|(value, _)| user_key(value));
-            let manager = crate::core::gap::references(&claim.item.record).and_then(|value| user_key(&value));
-            added.chain(manager).map(|on| (on, &claim.item.key))
-        });
+    /// Who lists a user is told when it gets another id, or leaves: registered before it is looked at, so that nothing is
+    /// missed in between.
+    async fn list(&self, items: &Items) -> Result<(), StoreError> {
+        let named = |item: &Item| item.references().into_iter().filter_map(|value| user_key(&value));
+        let listed = items.values().flat_map(|item| named(item).map(|on| (on, &item.key)));
         let listed: Vec<(ResourceKey, &ResourceKey)> = listed.collect();
         let registered = join_all(listed.iter().map(|(on, key)| self.store.depend(on, key))).await;
         registered.into_iter().collect::<Result<Vec<_>, StoreError>>().map(drop)
@@ -371,6 +367,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let wanted: BTreeSet<String> = items.values().flat_map(Item::references).collect();
         let mut references = References::new();
         if self.settings.references == ReferenceKind::ExternalId {
+            self.list(items).await?;
             self.resolve_from_records(&wanted, &mut references).await?;
         }
         for (value, reference) in in_batch {
@@ -401,8 +398,10 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         if loads.is_empty() {
             return Ok(());
         }
+        let removes = self.settings.memberships == Memberships::Remove;
         for ((value, _), loaded) in keys.into_iter().zip(self.store.load(&loads).await?) {
             let reference = match (loaded.record.id, loaded.record.desired.presence()) {
+                (Some(id), _) if loaded.record.listing.left && removes => Reference::Left(id),
                 (Some(id), _) => Reference::Id(id),
                 (None, Presence::Deleted) => Reference::Gone,
                 (None, Presence::Alive) => Reference::Pending,

@@ -10,6 +10,7 @@ mod examples;
 mod faults;
 mod guard;
 mod letters;
+mod memberships;
 mod model;
 mod outage;
 mod poison;

@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use scim_relay::core::dialect::{Dialect, MemberRemoval, UpdateBy};
 use scim_relay::core::gap::Deprovisioning;
+use scim_relay::core::listing::Memberships;
 use scim_relay::core::resource::{ResourceKey, ResourceType};
 use scim_relay::pipeline::settings::{Mode, Settings};
 
@@ -88,6 +89,8 @@ impl Scenario {
         self.settings.mode = *dice.pick(&[Mode::Auto, Mode::Auto, Mode::Single]);
         self.settings.concurrency = 1 + dice.below(4);
         self.settings.dialect = Arc::new(any_dialect(dice));
+        let dice = Dice::new(self.seed, "memberships");
+        self.settings.memberships = *dice.pick(&[Memberships::Keep, Memberships::Remove]);
         self
     }
 
