@@ -16,6 +16,8 @@ pub struct Dialect {
     pub groups: TypeDialect,
     /// How a member is taken out of a group.
     pub removal: MemberRemoval,
+    /// What a user is on the wire as a member of a group.
+    pub member_value: MemberValue,
     /// Most members in one request.
     pub members_per_request: usize,
     /// What correlates the results of a bulk request.
@@ -61,6 +63,25 @@ pub enum MemberRemoval {
     ValueList,
 }
 
+/// What a user is on the wire as a member of a group. Groups in groups are always ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberValue {
+    /// Its id (RFC 7643 s4.2).
+    Id,
+    /// Its `userName`, in any case.
+    UserName,
+}
+
+impl MemberValue {
+    /// A value as it is compared.
+    pub fn spelled(self, value: &str) -> String {
+        match self {
+            MemberValue::Id => value.to_owned(),
+            MemberValue::UserName => value.to_lowercase(),
+        }
+    }
+}
+
 /// What correlates the results of a bulk request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BulkKey {
@@ -93,6 +114,7 @@ impl Default for Dialect {
             users: TypeDialect::standard(ResourceType::User),
             groups: TypeDialect::standard(ResourceType::Group),
             removal: MemberRemoval::FilterPath,
+            member_value: MemberValue::Id,
             members_per_request: MEMBERS_PER_REQUEST,
             bulk_key: BulkKey::BulkId,
         }

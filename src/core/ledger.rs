@@ -1,10 +1,10 @@
 //! The ledger's gap: which members of a group come and go with the next request. Deltas only, never the list (design D10).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::gap::{Reference, References};
 use super::record::{MemberEntry, Record};
-use super::resource::TargetId;
+use super::reference::{Reference, References};
+use super::resource::{ResourceType, TargetId};
 
 /// Member changes for one request.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,6 +17,8 @@ pub struct MemberChanges {
     pub pending: Vec<String>,
     /// In step already, or with nothing to wait for: no longer to be looked at.
     pub clean: Vec<String>,
+    /// What these are on the wire, where that is not the id.
+    pub names: BTreeMap<TargetId, String>,
     /// Wanted, and out because their users have left: no longer to be looked at until they are back.
     pub left: Vec<String>,
     /// There is more to look at: it does not fit into one request, or who has left goes with this one.
@@ -27,6 +29,22 @@ impl MemberChanges {
     /// Nothing to write.
     pub fn is_empty(&self) -> bool {
         self.add.is_empty() && self.remove.is_empty()
+    }
+
+    /// Notes what its members are on the wire.
+    fn call(&mut self, references: &References) {
+        let added = self.add.iter().filter_map(|(_, reference)| match reference {
+            Reference::Id(id) => Some(id),
+            Reference::InBatch(_) | Reference::Left(_) | Reference::Pending | Reference::Gone => None,
+        });
+        let ids = added.chain(self.remove.iter().map(|(_, id)| id));
+        let name = |id: &TargetId| Some((id.clone(), references.name(id)?.to_owned()));
+        self.names = ids.filter_map(name).collect();
+    }
+
+    /// What a member of this id is on the wire.
+    pub fn on_the_wire<'a>(&'a self, id: &'a TargetId) -> &'a str {
+        self.names.get(id).map_or(id.as_str(), String::as_str)
     }
 
     /// How many members the request changes.
@@ -46,7 +64,7 @@ pub fn member_changes(
     let mut goes = false;
     for (value, entry) in entries {
         let (applied, maybe) = entry.written(record.incarnation);
-        let reference = references.get(value);
+        let reference = references.get(ResourceType::User, value);
         let said = entry.mark.is_wanted() && record.wants_member(entry);
         let left = said && matches!(reference, Some(Reference::Left(_)));
         let mut there: BTreeSet<&TargetId> = applied.into_iter().chain(maybe).collect();
@@ -55,6 +73,8 @@ pub fn member_changes(
         {
             there.insert(id);
         }
+        // who has no name any more is not there
+        there.retain(|id| references.on_the_wire(ResourceType::User, id).is_some());
         let settled = maybe.is_none() && !entry.is_unnamed(record.incarnation);
         match (said && !left, reference) {
             _ if record.is_withheld_member(entry) || record.stays(entry) => changes.clean.push(value.clone()),
@@ -66,6 +86,9 @@ pub fn member_changes(
             }
             (true, Some(Reference::Id(id))) if applied == Some(id) && settled => {
                 changes.clean.push(value.clone());
+            }
+            (true, Some(Reference::Id(id))) if references.on_the_wire(ResourceType::User, id).is_none() => {
+                changes.pending.push(value.clone());
             }
             (true, Some(reference @ (Reference::Id(_) | Reference::InBatch(_)))) => {
                 changes.add.push((value.clone(), reference.clone()));
@@ -79,5 +102,6 @@ pub fn member_changes(
     changes.more = changes.len() > limit || goes;
     changes.remove.truncate(limit);
     changes.add.truncate(limit - changes.remove.len());
+    changes.call(references);
     changes
 }

@@ -27,6 +27,7 @@ pub mod path;
 pub mod plan;
 pub mod record;
 pub mod redaction;
+pub mod reference;
 pub mod resource;
 pub mod retry;
 pub mod revision;

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::applied::{Fingerprint, put_leaf, take_leaf};
-use super::dialect::MemberRemoval;
-use super::gap::{Changes, Reference, manager};
+use super::dialect::{MemberRemoval, MemberValue};
+use super::gap::{Changes, manager};
 use super::ledger::MemberChanges;
 use super::operation::{Operation, Write};
 use super::path::Path;
 use super::record::Record;
+use super::reference::Reference;
 use super::resource::{ResourceKey, TargetId};
 use super::schedule::Lane;
 
@@ -110,9 +111,9 @@ fn in_batch(members: &[(String, Reference)], set: &BTreeMap<Path, Value>) -> BTr
     members.chain(manager.map(str::to_owned)).collect()
 }
 
-fn member_value(reference: &Reference) -> Option<Value> {
+fn member_value(changes: &MemberChanges, reference: &Reference) -> Option<Value> {
     match reference {
-        Reference::Id(id) => Some(json!({ "value": id })),
+        Reference::Id(id) => Some(json!({ "value": changes.on_the_wire(id) })),
         Reference::InBatch(id) => Some(json!({ "value": format!("bulkId:{id}") })),
         Reference::Left(_) | Reference::Pending | Reference::Gone => None,
     }
@@ -129,7 +130,7 @@ pub fn create(key: &ResourceKey, bulk_id: String, changes: Changes, members: Mem
     let schemas = std::iter::once(key.kind.schema().to_owned()).chain(schemas);
     body.insert("schemas".into(), schemas.collect());
     if !members.add.is_empty() {
-        let values = members.add.iter().filter_map(|(_, reference)| member_value(reference));
+        let values = members.add.iter().filter_map(|(_, reference)| member_value(&members, reference));
         body.insert("members".into(), values.collect());
     }
     let sent = Sent {
@@ -202,8 +203,8 @@ pub fn delete(key: &ResourceKey, record: &Record, id: TargetId, bulk_id: String)
 pub enum MemberStyle<'a> {
     /// A PATCH that takes members out in this way.
     Patch(MemberRemoval),
-    /// A PUT of the group as it was just read.
-    Put(&'a Value),
+    /// A PUT of the group as it was just read, with users as members in this form.
+    Put(&'a Value, MemberValue),
 }
 
 /// A delta of members: never the list. As a PUT it is the list as it was just read, changed.
@@ -215,16 +216,18 @@ pub fn members(
     changes: MemberChanges,
     style: MemberStyle<'_>,
 ) -> Planned {
-    let added: Vec<Value> = changes.add.iter().filter_map(|(_, reference)| member_value(reference)).collect();
+    let added: Vec<Value> =
+        changes.add.iter().filter_map(|(_, reference)| member_value(&changes, reference)).collect();
+    let gone: Vec<&str> = changes.remove.iter().map(|(_, id)| changes.on_the_wire(id)).collect();
     let version = record.etag.clone();
     let write = match style {
         MemberStyle::Patch(removal) => {
-            let dropped = remove_members(&changes.remove, removal);
+            let dropped = remove_members(&gone, removal);
             let add = (!added.is_empty()).then(|| json!({ "op": "add", "path": "members", "value": added }));
             Write::Patch { id, version, body: patch_op(dropped.into_iter().chain(add).collect()) }
         }
-        MemberStyle::Put(live) => {
-            Write::Put { id, version, body: with_members(live, added, &changes.remove) }
+        MemberStyle::Put(live, value) => {
+            Write::Put { id, version, body: with_members(live, added, &gone, value) }
         }
     };
     let sent = Sent {
@@ -253,17 +256,17 @@ fn whole_manager(path: &Path) -> Path {
 }
 
 /// Operations that take these out; none for nobody: a removal that names no value would empty the group.
-fn remove_members(members: &[(String, TargetId)], removal: MemberRemoval) -> Vec<Value> {
-    let values: Vec<Value> = members.iter().map(|(_, id)| json!({ "value": id })).collect();
+fn remove_members(members: &[&str], removal: MemberRemoval) -> Vec<Value> {
+    let values: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
     match removal {
-        MemberRemoval::FilterPath => members.iter().map(|(_, id)| remove_member(id)).collect(),
+        MemberRemoval::FilterPath => members.iter().map(|id| remove_member(id)).collect(),
         MemberRemoval::ValueList if values.is_empty() => Vec::new(),
         MemberRemoval::ValueList => vec![json!({ "op": "remove", "path": "members", "value": values })],
     }
 }
 
-fn remove_member(id: &TargetId) -> Value {
-    let value = Value::String(id.as_str().to_owned());
+fn remove_member(id: &str) -> Value {
+    let value = Value::String(id.to_owned());
     json!({ "op": "remove", "path": format!("members[value eq {value}]") })
 }
 
@@ -289,14 +292,15 @@ fn overlaid(live: &Value, set: &BTreeMap<Path, Value>, remove: &BTreeSet<Path>) 
     Value::Object(body)
 }
 
-fn with_members(live: &Value, added: Vec<Value>, dropped: &[(String, TargetId)]) -> Value {
+fn with_members(live: &Value, added: Vec<Value>, dropped: &[&str], value: MemberValue) -> Value {
     let mut body = writable(live);
     let mut members = match body.remove("members") {
         Some(Value::Array(members)) => members,
         _ => Vec::new(),
     };
-    let id_of = |member: &Value| member.get("value").and_then(Value::as_str).map(str::to_owned);
-    members.retain(|member| !dropped.iter().any(|(_, id)| id_of(member).as_deref() == Some(id.as_str())));
+    let id_of = |member: &Value| member.get("value").and_then(Value::as_str).map(|id| value.spelled(id));
+    let dropped: BTreeSet<String> = dropped.iter().map(|id| value.spelled(id)).collect();
+    members.retain(|member| id_of(member).is_none_or(|id| !dropped.contains(&id)));
     let known: BTreeSet<String> = members.iter().filter_map(id_of).collect();
     members.extend(added.into_iter().filter(|member| id_of(member).is_some_and(|id| !known.contains(&id))));
     body.insert("members".into(), Value::Array(members));
@@ -308,8 +312,7 @@ mod tests {
     use super::*;
 
     fn removal(ids: &[&str], removal: MemberRemoval) -> Value {
-        let members: Vec<_> = ids.iter().map(|id| ((*id).to_owned(), TargetId::new(*id).unwrap())).collect();
-        Value::from(remove_members(&members, removal))
+        Value::from(remove_members(ids, removal))
     }
 
     #[test]

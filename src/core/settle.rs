@@ -8,7 +8,7 @@ use super::applied::{Applied, Fingerprint};
 use super::change::{Delta, Lifecycle, MemberRegister, Register};
 use super::conflict::{Policy, conceded};
 use super::desired::{Presence, Wanted, Words};
-use super::gap::{Reference, interest};
+use super::gap::interest;
 use super::letter::Class;
 use super::mark::{Mark, Stage};
 use super::operation::{Method, Operation};
@@ -16,6 +16,7 @@ use super::outcome::Answer;
 use super::path::Path;
 use super::plan::{Purpose, Sent};
 use super::record::{Claim, MemberEntry, Record, Trouble, WaitReason, Waiting};
+use super::reference::Reference;
 use super::resource::{ResourceKey, ResourceType, TargetId};
 use super::schedule::Millis;
 

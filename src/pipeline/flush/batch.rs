@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::core::desired::Presence;
-use crate::core::gap::{Gap, References, Rules, Seen, gap};
+use crate::core::gap::{Gap, Rules, Seen, gap};
 use crate::core::ledger::{MemberChanges, member_changes};
 use crate::core::operation::Operation;
 use crate::core::plan::{self, MemberStyle, Planned, Sent};
 use crate::core::record::{MemberEntry, Record};
+use crate::core::reference::References;
 use crate::core::resource::{ResourceKey, ResourceType, TargetId};
 use crate::core::settle::Entries;
 use crate::pipeline::ports::{Loaded, Version};
@@ -104,9 +105,10 @@ impl Item {
     }
 
     /// The values of this resource's references that are to be resolved.
-    pub fn references(&self) -> Vec<String> {
+    /// `all`: those of members who go as well.
+    pub fn references(&self, all: bool) -> Vec<String> {
         let named = |entry: &MemberEntry| {
-            (self.record.wants_member(entry) && entry.mark.is_wanted())
+            all || (self.record.wants_member(entry) && entry.mark.is_wanted())
                 || entry.is_unnamed(self.record.incarnation)
         };
         let wanted = self.entries.iter().filter(|(_, entry)| named(entry));
@@ -215,7 +217,7 @@ impl Item {
             return Next::Read;
         }
         let style = match self.live.as_ref().filter(|_| !rules.patches(self.key.kind)) {
-            Some(live) => MemberStyle::Put(live),
+            Some(live) => MemberStyle::Put(live, rules.dialect.member_value),
             None => MemberStyle::Patch(rules.dialect.removal),
         };
         let rest = Rest::of(&members, pending, self.more_entries);

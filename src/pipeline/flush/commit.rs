@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::Flush;
 use super::batch::{Claimed, Item, Ready};
 use super::strangers::acknowledged;
-use crate::core::gap::Reference;
 use crate::core::letter::Class;
 use crate::core::outcome::Answer;
 use crate::core::plan::Purpose;
 use crate::core::record::Record;
-use crate::core::resource::{ResourceKey, TargetId};
+use crate::core::reference::{Reference, References};
+use crate::core::resource::{ResourceKey, ResourceType, TargetId};
 use crate::core::schedule::{Due, Lane, Millis};
 use crate::core::settle::{self, Entries};
 use crate::pipeline::ports::{Load, Loaded, Publisher, Reschedule, Store, StoreError, Swap, Swapped, Target};
@@ -185,8 +185,11 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     /// True unless nothing is left to write, members and pending references apart.
     pub(super) fn has_gap(&self, key: &ResourceKey, record: &Record) -> bool {
         use crate::core::gap::{Gap, Seen, gap};
-        let references = crate::core::gap::references(record).into_iter().map(|name| (name, Reference::Gone));
-        let gap = gap(key, record, &self.rules(), Seen::default(), &references.collect());
+        let mut references = References::new();
+        if let Some(name) = crate::core::gap::references(record) {
+            references.insert(ResourceType::User, name, Reference::Gone);
+        }
+        let gap = gap(key, record, &self.rules(), Seen::default(), &references);
         !matches!(gap, Gap::None(_))
     }
 

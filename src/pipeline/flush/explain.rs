@@ -11,10 +11,10 @@ use super::batch::{Idle, Item, Next};
 use crate::core::circuit::Circuit;
 use crate::core::desired::{Presence, Wanted};
 use crate::core::dialect::Dialect;
-use crate::core::gap::References;
 use crate::core::mark::Stage;
 use crate::core::operation::Operation;
 use crate::core::record::{Record, WaitReason};
+use crate::core::reference::References;
 use crate::core::resource::ResourceKey;
 use crate::core::schedule::Millis;
 use crate::pipeline::letters::{revision_text, rfc3339};
@@ -155,8 +155,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let mut item = Item::loaded(loaded, self.strangers());
         item.more_entries = entries.len() >= MAX_ENTRIES;
         item.entries = entries.into_iter().collect();
-        let mut references = References::new();
-        let wanted = item.references().into_iter().collect();
+        let mut references = self.unresolved(key.kind);
+        let wanted = item.references(references.need_names()).into_iter().collect();
         self.resolve_from_records(&wanted, &mut references).await?;
         Ok((item, references))
     }

@@ -13,13 +13,13 @@ use super::commit::may_be_listed_by_another_id;
 use crate::core::applied::at;
 use crate::core::desired::Presence;
 use crate::core::dialect::TypeDialect;
-use crate::core::gap::{Reference, References};
 use crate::core::letter::Class;
 use crate::core::matching::{Match, Matcher, Term, choose, terms};
 use crate::core::outcome::Answer;
 use crate::core::path::Path;
 use crate::core::plan::Purpose;
 use crate::core::record::Record;
+use crate::core::reference::{Reference, References};
 use crate::core::resource::{ETag, ResourceKey, ResourceType, TargetId};
 use crate::core::schedule::Lane;
 use crate::core::settle::{self, Sight};
@@ -247,7 +247,16 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             let mut learnt = self.learnt();
             for value in some {
                 match ids.get(&self.spelled(value)) {
-                    Some(id) => drop(references.insert((*value).clone(), Reference::Id(id.clone()))),
+                    Some((id, name)) => {
+                        if let Some(name) = name {
+                            references.call(id, name.clone());
+                        }
+                        // what is known of it is known better
+                        if references.get(ResourceType::User, value).is_none() {
+                            let reference = Reference::Id(id.clone());
+                            references.insert(ResourceType::User, (*value).clone(), reference);
+                        }
+                    }
                     None if learnt.absent.len() < MAX_ABSENT => {
                         learnt.absent.insert((*value).clone(), now);
                     }
@@ -266,17 +275,19 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         }
     }
 
-    /// The ids of resources by what references call them; what two resources are called is nobody's name.
-    fn by_reference(&self, found: &[Value]) -> BTreeMap<String, TargetId> {
-        let mut ids: BTreeMap<String, Option<TargetId>> = BTreeMap::new();
+    /// The ids and user names of resources by what references call them; what two resources are called is nobody's name.
+    fn by_reference(&self, found: &[Value]) -> BTreeMap<String, (TargetId, Option<String>)> {
+        let mut ids: BTreeMap<String, Option<(TargetId, Option<String>)>> = BTreeMap::new();
         for resource in found {
             let Some(id) = at(resource, &Path::core("id")).and_then(Value::as_str).and_then(TargetId::new)
             else {
                 continue;
             };
+            let user_name = at(resource, &Path::core("userName")).and_then(Value::as_str).map(str::to_owned);
             for name in self.names(resource) {
-                let slot = ids.entry(self.spelled(&name)).or_insert_with(|| Some(id.clone()));
-                if slot.as_ref() != Some(&id) {
+                let called = || Some((id.clone(), user_name.clone()));
+                let slot = ids.entry(self.spelled(&name)).or_insert_with(called);
+                if slot.as_ref().is_none_or(|(held, _)| *held != id) {
                     *slot = None;
                 }
             }

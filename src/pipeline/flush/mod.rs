@@ -11,6 +11,7 @@ mod listing;
 mod lookup;
 mod reason;
 mod references;
+mod resolve;
 mod restraint;
 mod round;
 mod send;

@@ -4,17 +4,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures_util::future::join_all;
-
 use super::batch::{Claimed, Item, Items, Next, Ready};
 use super::start::Draw;
 use super::{COMPANY_POLL, Flush, Pace};
 use crate::core::desired::Presence;
-use crate::core::gap::{Reference, References};
 use crate::core::letter::Class;
-use crate::core::listing::Memberships;
 use crate::core::plan::Purpose;
-use crate::core::record::user_key;
+use crate::core::reference::{Reference, References};
 use crate::core::resource::{ResourceKey, ResourceType};
 use crate::core::schedule::Lane;
 use crate::core::settle;
@@ -97,7 +93,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             let (mut of_kind, others): (Items, Items) =
                 items.into_iter().partition(|(key, _)| key.kind == kind);
             items = others;
-            let references = self.resolve(&mut of_kind, &request.in_batch).await?;
+            let references = self.resolve(kind, &mut of_kind, &request.in_batch).await?;
             let ready = self.learn(&mut of_kind, &references, request.planned).await?;
             request.planned += ready.len();
             let ready = self.guarded(&mut of_kind, ready).await?;
@@ -336,16 +332,6 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         Ok(begun)
     }
 
-    /// Who lists a user is told when it gets another id, or leaves: registered before it is looked at, so that nothing is
-    /// missed in between.
-    async fn list(&self, items: &Items) -> Result<(), StoreError> {
-        let named = |item: &Item| item.references().into_iter().filter_map(|value| user_key(&value));
-        let listed = items.values().flat_map(|item| named(item).map(|on| (on, &item.key)));
-        let listed: Vec<(ResourceKey, &ResourceKey)> = listed.collect();
-        let registered = join_all(listed.iter().map(|(on, key)| self.store.depend(on, key))).await;
-        registered.into_iter().collect::<Result<Vec<_>, StoreError>>().map(drop)
-    }
-
     /// Users that this batch creates, by the value that members name them with.
     fn created_in_batch(&self, begun: &[Claimed]) -> References {
         let bulk = self.transport() == Transport::Bulk;
@@ -353,63 +339,13 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             return References::new();
         }
         let created = begun.iter().filter(|claim| claim.ready.sent.purpose == Purpose::Create);
-        created
-            .filter(|claim| claim.item.key.kind == ResourceType::User)
-            .map(|claim| {
-                let bulk_id = claim.ready.operation.bulk_id.clone();
-                (claim.item.key.external_id.as_str().to_owned(), Reference::InBatch(bulk_id))
-            })
-            .collect()
-    }
-
-    /// Resolves what the items name: by our own records, then by this batch, then at the target.
-    async fn resolve(&self, items: &mut Items, in_batch: &References) -> Result<References, StoreError> {
-        let wanted: BTreeSet<String> = items.values().flat_map(Item::references).collect();
         let mut references = References::new();
-        if self.settings.references == ReferenceKind::ExternalId {
-            self.list(items).await?;
-            self.resolve_from_records(&wanted, &mut references).await?;
+        for claim in created.filter(|claim| claim.item.key.kind == ResourceType::User) {
+            let bulk_id = claim.ready.operation.bulk_id.clone();
+            let name = claim.item.key.external_id.as_str().to_owned();
+            references.insert(ResourceType::User, name, Reference::InBatch(bulk_id));
         }
-        for (value, reference) in in_batch {
-            if wanted.contains(value) && !matches!(references.get(value), Some(Reference::Id(_))) {
-                references.insert(value.clone(), reference.clone());
-            }
-        }
-        let unknown: Vec<String> =
-            wanted.into_iter().filter(|value| !references.contains_key(value)).collect();
-        if let Err(failure) = self.resolve_at_target(&unknown, &mut references).await {
-            let open = |value: &String| unknown.contains(value) && !references.contains_key(value);
-            let waiting = items.values().filter(|item| item.references().iter().any(open));
-            let waiting: Vec<ResourceKey> = waiting.map(|item| item.key.clone()).collect();
-            self.could_not_look(items, &waiting.iter().collect::<Vec<_>>(), &failure).await;
-        }
-        Ok(references)
-    }
-
-    pub(super) async fn resolve_from_records(
-        &self,
-        wanted: &BTreeSet<String>,
-        references: &mut References,
-    ) -> Result<(), StoreError> {
-        let keys: Vec<(&String, ResourceKey)> =
-            wanted.iter().filter_map(|v| Some((v, user_key(v)?))).collect();
-        let loads: Vec<Load> =
-            keys.iter().map(|(_, key)| Load { key: key.clone(), members: Vec::new() }).collect();
-        if loads.is_empty() {
-            return Ok(());
-        }
-        let removes = self.settings.memberships == Memberships::Remove;
-        for ((value, _), loaded) in keys.into_iter().zip(self.store.load(&loads).await?) {
-            let reference = match (loaded.record.id, loaded.record.desired.presence()) {
-                (Some(id), _) if loaded.record.listing.left && removes => Reference::Left(id),
-                (Some(id), _) => Reference::Id(id),
-                (None, Presence::Deleted) => Reference::Gone,
-                (None, Presence::Alive) => Reference::Pending,
-                (None, Presence::Unborn) => continue,
-            };
-            references.insert(value.clone(), reference);
-        }
-        Ok(())
+        references
     }
 }
 

@@ -9,9 +9,10 @@ use super::Flush;
 use super::batch::{Items, Strangers};
 use crate::core::applied::at;
 use crate::core::path::Path;
-use crate::core::record::Record;
-use crate::core::resource::{ResourceKey, TargetId};
-use crate::pipeline::ports::{Publisher, Store, StoreError, Target};
+use crate::core::record::{MemberEntry, Record};
+use crate::core::reference::References;
+use crate::core::resource::{ResourceKey, ResourceType, TargetId};
+use crate::pipeline::ports::{Failure, Publisher, Store, StoreError, Target};
 
 impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     /// What is known of strangers when a group is loaded.
@@ -29,29 +30,66 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         for key in keys {
             let Some(item) = items.get_mut(key) else { continue };
             let Some(live) = &item.live else { continue };
+            let value = self.settings.dialect.member_value;
             let there = member_ids(live);
-            let listed =
-                if there.is_empty() { BTreeSet::new() } else { self.listed(key, &item.record).await? };
-            let strangers: Vec<TargetId> = there.into_iter().filter(|id| !listed.contains(id)).collect();
+            let listed = match there.is_empty() {
+                true => Ok(BTreeSet::new()),
+                false => self.listed(key, &item.record).await?,
+            };
+            let listed = match listed {
+                Ok(listed) => listed,
+                Err(failure) => {
+                    self.could_not_look(items, &[key], &failure).await;
+                    continue;
+                }
+            };
+            let strangers: Vec<TargetId> =
+                there.into_iter().filter(|id| !listed.contains(&value.spelled(id.as_str()))).collect();
             item.strangers = Strangers::Found(removable(&mut item.record, key, strangers));
             item.changed = true;
         }
         Ok(())
     }
 
-    /// The target ids of all members that the source lists, or whose fate is not decided.
-    async fn listed(&self, key: &ResourceKey, record: &Record) -> Result<BTreeSet<TargetId>, StoreError> {
+    /// What all members are on the wire that the source lists, or whose fate is not decided.
+    async fn listed(
+        &self,
+        key: &ResourceKey,
+        record: &Record,
+    ) -> Result<Result<BTreeSet<String>, Failure>, StoreError> {
         let (mut listed, mut cursor) = (BTreeSet::new(), Some(0));
         while let Some(at) = cursor {
             let (page, next) = self.store.scan_members(key, at).await?;
             cursor = next;
-            let kept = page.into_iter().map(|(_, entry)| entry);
-            for entry in kept.filter(|entry| record.wants_member(entry) || record.is_withheld_member(entry)) {
+            let kept = |entry: &MemberEntry| record.wants_member(entry) || record.is_withheld_member(entry);
+            let kept: Vec<(String, MemberEntry)> =
+                page.into_iter().filter(|(_, entry)| kept(entry)).collect();
+            let references = match self.called(&kept).await? {
+                Ok(references) => references,
+                Err(failure) => return Ok(Err(failure)),
+            };
+            for (_, entry) in &kept {
                 let (applied, maybe) = entry.written(record.incarnation);
-                listed.extend(applied.into_iter().chain(maybe).cloned());
+                let ids = applied.into_iter().chain(maybe);
+                let wire = ids.filter_map(|id| references.on_the_wire(ResourceType::User, id));
+                listed.extend(wire.map(|text| self.settings.dialect.member_value.spelled(text)));
             }
         }
-        Ok(listed)
+        Ok(Ok(listed))
+    }
+
+    /// What these members are called, where that is not their ids.
+    async fn called(
+        &self,
+        members: &[(String, MemberEntry)],
+    ) -> Result<Result<References, Failure>, StoreError> {
+        let mut references = self.unresolved(ResourceType::Group);
+        if !references.need_names() {
+            return Ok(Ok(references));
+        }
+        let wanted: BTreeSet<String> = members.iter().map(|(value, _)| value.clone()).collect();
+        let looked = self.look_up(&wanted, &mut references).await?;
+        Ok(looked.map(|()| references))
     }
 }
 

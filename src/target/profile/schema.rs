@@ -227,11 +227,13 @@ pub enum Attribute {
 pub struct Members {
     /// How one is taken out by PATCH.
     pub removal: Removal,
+    /// What a user is as a member: it counts for adding, removing and comparing. Groups in groups are always ids.
+    pub value: MemberForm,
 }
 
 impl Default for Members {
     fn default() -> Self {
-        Self { removal: Removal::Filter }
+        Self { removal: Removal::Filter, value: MemberForm::Id }
     }
 }
 
@@ -243,4 +245,15 @@ pub enum Removal {
     Filter,
     /// `members` as the path, and a list of values.
     Values,
+}
+
+/// What a user is as a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum MemberForm {
+    /// Its id.
+    #[serde(rename = "id")]
+    Id,
+    /// Its `userName`. Members are not added in the bulk request that creates them: only ids can be referred to.
+    #[serde(rename = "userName")]
+    UserName,
 }

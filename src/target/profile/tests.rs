@@ -163,3 +163,10 @@ fn a_base_path_is_compared_from_its_end() {
     }
     assert!(read("").fits_base_path("/anything"));
 }
+
+#[test]
+fn members_are_ids_unless_the_profile_says_otherwise() {
+    use crate::core::dialect::MemberValue;
+    assert_eq!(read("").dialect().member_value, MemberValue::Id);
+    assert_eq!(read("[members]\nvalue = \"userName\"\n").dialect().member_value, MemberValue::UserName);
+}

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use scim_relay::core::dialect::{Dialect, MemberRemoval, UpdateBy};
+use scim_relay::core::dialect::{Dialect, MemberRemoval, MemberValue, UpdateBy};
 use scim_relay::core::gap::Deprovisioning;
 use scim_relay::core::matching::Matcher;
 use scim_relay::core::operation::Method;
 use scim_relay::core::resource::{ResourceKey, ResourceType};
 use scim_relay::pipeline::settings::Settings;
 
-use super::events::{Event, Said, group, user};
+use super::events::{Event, Part, Said, group, user};
 use super::letters::class;
 use super::target::{Processed, Profile};
 use super::traffic::Kind;
@@ -211,5 +211,93 @@ fn an_external_id_that_is_not_ours_to_say_is_neither_heeded_nor_written() {
             let ids = directory.all(ResourceType::User).map(|(_, it)| it.text("externalId"));
             assert_eq!(ids.collect::<Vec<_>>(), [Some("theirs"), None]);
         });
+    });
+}
+
+/// The members of a group as they are written there.
+fn written(world: &World, name: &str) -> Vec<String> {
+    world.parts.target.with(|directory| {
+        let groups = directory.with_external_id(ResourceType::Group, name);
+        groups.first().map(|(_, stored)| stored.members().into_iter().collect()).unwrap_or_default()
+    })
+}
+
+#[test]
+fn users_are_members_by_the_name_that_they_have_at_the_target() {
+    for update in [UpdateBy::Patch, UpdateBy::Put] {
+        let settings = speaking(|dialect| {
+            (dialect.member_value, dialect.groups.update) = (MemberValue::UserName, update);
+        });
+        day(profile(), settings, async |world| {
+            // of the same batch, but not in the same request: a bulkId is no name
+            for (name, seq) in ["ana", "bo", "eve"].iter().zip(1..) {
+                world.publish(put_user(seq, name, &[]));
+            }
+            world.publish(put_group(4, "sales", &["ana", "bo", "eve"]));
+            world.rest().await;
+            assert_eq!(written(world, "sales"), ["ana@x", "bo@x", "eve@x"]);
+            world.publish(Event { seq: 5, key: user("bo"), said: renamed("Bob@x") });
+            world.rest().await;
+            // as providers do that keep names
+            let sales = world.parts.target.with(|it| {
+                let found = it.with_external_id(ResourceType::Group, "sales")[0].0.clone();
+                it.edit(&found, |body| {
+                    body["members"] = json!([{"value": "ana@x"}, {"value": "BOB@x"}, {"value": "eve@x"}]);
+                });
+                found
+            });
+            let gone = Said::Patch(vec![Part::DropMembers(vec!["bo".into(), "eve".into()])]);
+            world.publish(Event { seq: 6, key: group("sales"), said: gone });
+            world.rest().await;
+            let last = processed(world, &group("sales")).pop().unwrap().body.unwrap().to_string();
+            match update {
+                UpdateBy::Patch => assert!(last.contains(r#"members[value eq \"Bob@x\"]"#), "{last}"),
+                UpdateBy::Put => assert_eq!(written(world, "sales"), ["ana@x"]),
+            }
+            world.parts.target.with(|it| it.edit(&sales, |body| body["members"] = json!([])));
+            assert!(dead_classes(world).is_empty());
+        });
+    }
+}
+
+fn renamed(name: &str) -> Said {
+    Said::Patch(vec![Part::Set("userName", name.into())])
+}
+
+#[test]
+fn who_is_created_again_under_the_same_name_is_added_again() {
+    let settings = speaking(|dialect| dialect.member_value = MemberValue::UserName);
+    let settings = Settings { user: Deprovisioning::Delete, ..settings };
+    day(profile(), settings, async |world| {
+        world.publish(put_user(1, "ana", &[]));
+        world.publish(put_group(2, "sales", &["ana"]));
+        world.rest().await;
+        world.publish(delete(3, user("ana")));
+        world.rest().await;
+        world.parts.target.with(|it| {
+            let found = it.with_external_id(ResourceType::Group, "sales")[0].0.clone();
+            it.edit(&found, |body| body["members"] = json!([]));
+        });
+        world.publish(put_user(4, "ana", &[]));
+        world.rest().await;
+        assert_eq!(written(world, "sales"), ["ana@x"]);
+    });
+}
+
+#[test]
+fn strangers_are_told_apart_by_name_in_any_case() {
+    let settings = speaking(|dialect| dialect.member_value = MemberValue::UserName);
+    let settings = Settings { members_are_authoritative: true, ..settings };
+    day(profile(), settings, async |world| {
+        world.publish(put_user(1, "ana", &[]));
+        world.publish(put_group(2, "sales", &["ana"]));
+        world.rest().await;
+        world.parts.target.with(|it| {
+            let found = it.with_external_id(ResourceType::Group, "sales")[0].0.clone();
+            it.edit(&found, |body| body["members"] = json!([{"value": "ANA@x"}, {"value": "guest@x"}]));
+        });
+        world.publish(put_group(3, "sales", &["ana"]));
+        world.rest().await;
+        assert_eq!(written(world, "sales"), ["ANA@x"]);
     });
 }
