@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::applied::{Fingerprint, put_leaf, take_leaf};
-use super::dialect::{MemberRemoval, MemberValue};
+use super::dialect::{MemberRemoval, MemberValue, WholeList};
 use super::gap::{Changes, manager};
 use super::ledger::MemberChanges;
 use super::operation::{Operation, Write};
@@ -60,6 +60,8 @@ pub struct Sent {
     pub added: Vec<(String, Reference)>,
     /// Members removed: their value and the target id.
     pub dropped: Vec<(String, TargetId)>,
+    /// It says who all the members are.
+    pub whole_list: bool,
     /// References in it that were resolved by a `bulkId`.
     pub in_batch: BTreeSet<String>,
 }
@@ -73,6 +75,7 @@ impl Sent {
             parts: BTreeMap::new(),
             added: Vec::new(),
             dropped: Vec::new(),
+            whole_list: false,
             in_batch: BTreeSet::new(),
         }
     }
@@ -236,6 +239,25 @@ pub fn members(
         dropped: changes.remove,
         ..Sent::new(Purpose::Members)
     };
+    Planned { operation: Operation { key: key.clone(), bulk_id, write }, sent }
+}
+
+/// The whole list of a group's members, where the target allows it and nothing else tells who is in it.
+pub fn member_list(
+    key: &ResourceKey,
+    record: &Record,
+    id: TargetId,
+    bulk_id: String,
+    members: &[String],
+    how: WholeList,
+) -> Planned {
+    let values: Vec<Value> = members.iter().map(|member| json!({ "value": member })).collect();
+    let operation = match how {
+        WholeList::Replace => json!({ "op": "replace", "path": "members", "value": values }),
+        WholeList::RemoveAll => json!({ "op": "remove", "path": "members" }),
+    };
+    let write = Write::Patch { id, version: record.etag.clone(), body: patch_op(vec![operation]) };
+    let sent = Sent { whole_list: true, ..Sent::new(Purpose::Members) };
     Planned { operation: Operation { key: key.clone(), bulk_id, write }, sent }
 }
 

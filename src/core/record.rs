@@ -65,6 +65,9 @@ pub struct Record {
     /// Members that such a request may still add or remove, with the target ids that it names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub late_members: BTreeMap<String, TargetId>,
+    /// Such a request says who all the members of the group are: it undoes what is changed before it comes.
+    #[serde(skip_serializing_if = "is_false")]
+    pub late_list: bool,
     /// No second POST before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_create_before: Option<Millis>,
@@ -126,6 +129,9 @@ pub struct Claim {
     pub epoch: u64,
     /// What it does.
     pub method: Method,
+    /// It says who all the members of a group are.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub list: bool,
 }
 
 /// Failures of the resource itself (contract s3.1).

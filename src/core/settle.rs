@@ -26,7 +26,9 @@ pub type Entries = BTreeMap<String, MemberEntry>;
 /// Writes down, before the request is sent, who sends it and what may be ours from then on (D4, D5).
 pub fn begin(record: &mut Record, entries: &mut Entries, operation: &Operation, sent: &Sent, owner: &str) {
     record.epoch += 1;
-    record.claim = Some(Claim { owner: owner.to_owned(), epoch: record.epoch, method: operation.method() });
+    let list = sent.whole_list || operation.method() == Method::Put;
+    let (owner, epoch, method) = (owner.to_owned(), record.epoch, operation.method());
+    record.claim = Some(Claim { owner, epoch, method, list });
     record.maybe_ours.extend(sent.leaves().cloned());
     let incarnation = record.incarnation + u32::from(sent.purpose == Purpose::Create);
     for (value, reference) in &sent.added {
@@ -97,8 +99,8 @@ pub fn applied(
     for path in sent.set.keys().chain(&sent.removed) {
         record.maybe_ours.remove(path);
     }
-    if record.late_check.is_some() && operation.method() == Method::Put {
-        // the request that may still come is a PUT too: it would bring the whole list as it was before this one
+    if record.late_check.is_some() && (operation.method() == Method::Put || record.late_list) {
+        // the request that may still come would bring the whole list as it was before this one
         record.late_members.extend(members_by_id(sent));
     }
     commit_members(record, entries, sent, ids);
@@ -210,6 +212,7 @@ pub fn unknown(record: &mut Record, operation: &Operation, sent: &Sent, late: Op
     record.etag = None;
     if let Some(until) = late {
         may_come(record, operation.method(), until);
+        record.late_list |= sent.whole_list || operation.method() == Method::Put;
         record.late_members.extend(members_by_id(sent));
     }
 }
@@ -229,6 +232,7 @@ pub fn expired(record: &mut Record, late: Millis) {
     record.verify = true;
     record.gone = false;
     record.etag = None;
+    record.late_list |= claim.list;
     may_come(record, claim.method, late);
 }
 
@@ -258,6 +262,7 @@ pub fn expired_members(record: &mut Record, entries: &Entries) {
 /// The time has come to read again what a request given up may have brought back.
 pub fn read_again(record: &mut Record) {
     record.late_check = None;
+    record.late_list = false;
     record.verify = true;
     record.maybe_ours.append(&mut record.late_leaves);
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::core::desired::Presence;
+use crate::core::dialect::WholeList;
 use crate::core::gap::{Gap, Rules, Seen, gap};
 use crate::core::ledger::{MemberChanges, member_changes};
 use crate::core::operation::Operation;
@@ -44,6 +45,13 @@ pub(super) enum Strangers {
     Unknown,
     /// These are there and go.
     Found(Vec<TargetId>),
+    /// Whoever is there goes, but for these, as they are on the wire.
+    AllBut {
+        members: Vec<String>,
+        how: WholeList,
+        /// How many go, where the target tells.
+        found: Option<usize>,
+    },
 }
 
 /// What is to be done about one resource next.
@@ -206,6 +214,13 @@ impl Item {
                     members.more = true;
                     members.remove = strangers.iter().map(|id| (stranger(id), id.clone())).collect();
                     members.remove.truncate(rules.dialect.members_per_request);
+                }
+                Strangers::AllBut { members, how, .. } => {
+                    if rules.etag && self.record.etag.is_none() && self.live.is_none() {
+                        return Next::Read;
+                    }
+                    let list = plan::member_list(&self.key, &self.record, id, bulk_id, members, *how);
+                    return Rest { pending, more: true, ..Rest::default() }.ready(list);
                 }
                 Strangers::Stay | Strangers::Unknown | Strangers::Found(_) => {
                     return Next::Rest(Idle { pending, clean: members.clean, gone, left: members.left });

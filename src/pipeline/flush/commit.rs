@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Flush;
 use super::batch::{Claimed, Item, Ready};
-use super::strangers::acknowledged;
+use super::strangers::{acknowledged, refused};
 use crate::core::letter::Class;
 use crate::core::outcome::Answer;
 use crate::core::plan::Purpose;
@@ -161,6 +161,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 self.doubt(&mut record, ready, *doubt, now);
                 let (words, round) = (settle::words(&record, intent), settle::round(&record, &entries));
                 settle::bury(&mut record, &mut entries, &words, round);
+                refused(&mut record, &item.strangers);
             }
         }
         self.reschedule(item, ready, &mut record, change, now.plus(wait));

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Flush;
 use super::batch::{Items, Strangers};
 use crate::core::applied::at;
+use crate::core::dialect::WholeList;
 use crate::core::path::Path;
 use crate::core::record::{MemberEntry, Record};
 use crate::core::reference::References;
@@ -20,19 +21,25 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         if self.settings.members_are_authoritative { Strangers::Unknown } else { Strangers::Stay }
     }
 
-    /// Reads these groups, and finds out who is in them that the source does not list.
+    /// Finds out who goes of these groups: who is in them and not listed by the source, or, where the target does not tell who
+    /// is in them, all but those that the source lists.
     pub(super) async fn compare_members(
         &self,
         items: &mut Items,
         keys: &[ResourceKey],
     ) -> Result<(), StoreError> {
-        self.read(items, keys).await?;
+        if self.settings.dialect.members_listed {
+            self.read(items, keys).await?;
+        }
         for key in keys {
-            let Some(item) = items.get_mut(key) else { continue };
-            let Some(live) = &item.live else { continue };
-            let value = self.settings.dialect.member_value;
-            let there = member_ids(live);
-            let listed = match there.is_empty() {
+            let Some(item) = items.get(key) else { continue };
+            let there = match (&item.live, self.settings.dialect.members_listed) {
+                (Some(live), true) => Some(member_ids(live)),
+                (None, true) => continue,
+                (_, false) => None,
+            };
+            let is_empty = there.as_ref().is_some_and(Vec::is_empty);
+            let listed = match is_empty {
                 true => Ok(BTreeSet::new()),
                 false => self.listed(key, &item.record).await?,
             };
@@ -43,12 +50,48 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                     continue;
                 }
             };
-            let strangers: Vec<TargetId> =
-                there.into_iter().filter(|id| !listed.contains(&value.spelled(id.as_str()))).collect();
-            item.strangers = Strangers::Found(removable(&mut item.record, key, strangers));
+            let Some(item) = items.get_mut(key) else { continue };
+            item.strangers = match there {
+                Some(there) => self.found(&mut item.record, key, there, &listed),
+                None => self.unseen(&mut item.record, key, listed),
+            };
             item.changed = true;
         }
         Ok(())
+    }
+
+    fn found(
+        &self,
+        record: &mut Record,
+        key: &ResourceKey,
+        there: Vec<TargetId>,
+        listed: &BTreeSet<String>,
+    ) -> Strangers {
+        let dialect = &self.settings.dialect;
+        let is_listed = |id: &TargetId| listed.contains(&dialect.member_value.spelled(id.as_str()));
+        let strangers = removable(record, key, there.into_iter().filter(|id| !is_listed(id)).collect());
+        let nobody_stays = listed.is_empty() && strangers.len() > 1 && self.rules().patches(key.kind);
+        match dialect.whole_list(0).filter(|_| nobody_stays) {
+            // one operation however many they are
+            Some(how @ WholeList::RemoveAll) => {
+                Strangers::AllBut { members: Vec::new(), how, found: Some(strangers.len()) }
+            }
+            Some(WholeList::Replace) | None => Strangers::Found(strangers),
+        }
+    }
+
+    /// The target does not tell who is in a group: the whole list is written, if it can be.
+    fn unseen(&self, record: &mut Record, key: &ResourceKey, listed: BTreeSet<String>) -> Strangers {
+        let patches = self.rules().patches(key.kind);
+        match self.settings.dialect.whole_list(listed.len()).filter(|_| patches) {
+            Some(how) => Strangers::AllBut { members: listed.into_iter().collect(), how, found: None },
+            None => {
+                record.strangers = None;
+                tracing::warn!(resource = %key, members = listed.len(),
+                    "members that the source does not list stay: the target neither lists members nor takes so long a list");
+                Strangers::Found(Vec::new())
+            }
+        }
     }
 
     /// What all members are on the wire that the source lists, or whose fate is not decided.
@@ -110,11 +153,25 @@ fn removable(record: &mut Record, key: &ResourceKey, strangers: Vec<TargetId>) -
 
 /// Notes how many there were when a removal was acknowledged: the next look tells whether it helped.
 pub(super) fn acknowledged(record: &mut Record, strangers: &Strangers) {
-    if let Strangers::Found(found) = strangers
-        && !found.is_empty()
-    {
-        record.strangers = record.strangers.map(|_| u32::try_from(found.len()).unwrap_or(u32::MAX - 1));
+    match strangers {
+        Strangers::Found(found) if !found.is_empty() => note(record, found.len()),
+        Strangers::AllBut { found: Some(found), .. } => note(record, *found),
+        // nobody can look whether it helped
+        Strangers::AllBut { found: None, .. } => record.strangers = None,
+        Strangers::Found(_) | Strangers::Stay | Strangers::Unknown => {}
     }
+}
+
+/// It was refused for good: they are left alone until the source says again who the members are.
+pub(super) fn refused(record: &mut Record, strangers: &Strangers) {
+    match strangers {
+        Strangers::Found(_) | Strangers::AllBut { .. } => record.strangers = None,
+        Strangers::Stay | Strangers::Unknown => {}
+    }
+}
+
+fn note(record: &mut Record, count: usize) {
+    record.strangers = record.strangers.map(|_| u32::try_from(count).unwrap_or(u32::MAX - 1));
 }
 
 /// The ids in a group's list of members.

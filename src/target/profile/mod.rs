@@ -126,6 +126,9 @@ impl Profile {
                 MemberForm::Id => MemberValue::Id,
                 MemberForm::UserName => MemberValue::UserName,
             },
+            members_listed: self.members.listed,
+            replace_members: self.members.replace,
+            remove_all_members: self.members.remove_all,
             members_per_request: members.map_or(dialect::MEMBERS_PER_REQUEST, std::num::NonZero::get),
             bulk_key: match self.bulk.correlation {
                 CorrelationKey::BulkId => BulkKey::BulkId,

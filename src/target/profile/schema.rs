@@ -229,11 +229,25 @@ pub struct Members {
     pub removal: Removal,
     /// What a user is as a member: it counts for adding, removing and comparing. Groups in groups are always ids.
     pub value: MemberForm,
+    /// False: a group that is read does not show its members. With `conflict.members = "authoritative"` the whole list is
+    /// written then, if `replace` or `remove_all` allows it; else members that others added stay.
+    pub listed: bool,
+    /// True: a PATCH may replace all members. Used where `listed` is false, for no more members than fit into a request.
+    pub replace: bool,
+    /// True: a PATCH may remove all members by naming none. Used with `conflict.members = "authoritative"`, where the
+    /// source lists nobody.
+    pub remove_all: bool,
 }
 
 impl Default for Members {
     fn default() -> Self {
-        Self { removal: Removal::Filter, value: MemberForm::Id }
+        Self {
+            removal: Removal::Filter,
+            value: MemberForm::Id,
+            listed: true,
+            replace: false,
+            remove_all: false,
+        }
     }
 }
 

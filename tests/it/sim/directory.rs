@@ -22,6 +22,10 @@ pub struct Habits {
     pub strict_members: bool,
     /// Deleting a user takes it out of its groups.
     pub cascade: bool,
+    /// Groups are shown with their members.
+    pub lists_members: bool,
+    /// A PATCH may write the whole list of members.
+    pub whole_lists: bool,
     /// An attribute that can't be removed by a PATCH.
     pub stubborn: Option<&'static str>,
 }
@@ -114,6 +118,9 @@ impl Directory {
     pub fn shown(&self, id: &str) -> Option<Value> {
         let stored = self.stored.get(id)?;
         let mut body = stored.body.clone();
+        if !self.habits.lists_members && stored.kind == ResourceType::Group {
+            body.insert("members".into(), json!([]));
+        }
         body.insert("id".into(), json!(id));
         body.insert("meta".into(), json!({ "version": self.version(stored) }));
         Some(Value::Object(body))
@@ -157,6 +164,9 @@ impl Directory {
             }
             Write::Patch { .. } if !self.habits.patch => return Err(No(501, "")),
             Write::Create { .. } | Write::Patch { .. } | Write::Put { .. } => {}
+        }
+        if !self.habits.whole_lists && scim_patch::writes_all_members(&body) {
+            return Err(No(400, "mutability"));
         }
         if self.habits.stubborn.is_some_and(|path| scim_patch::removes(&body, path)) {
             return Err(No(400, "mutability"));

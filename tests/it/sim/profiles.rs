@@ -301,3 +301,95 @@ fn strangers_are_told_apart_by_name_in_any_case() {
         assert_eq!(written(world, "sales"), ["ANA@x"]);
     });
 }
+
+/// Ana and Bo are in Sales, where somebody else adds two guests; then the source says who is in it.
+fn sales_with_guests(
+    habits: impl FnOnce(&mut Profile),
+    dialect: impl FnOnce(&mut Dialect),
+    said: &[&str],
+    check: impl AsyncFnOnce(&mut World, Vec<Processed>),
+) {
+    let mut profile = profile();
+    habits(&mut profile);
+    let settings = Settings { members_are_authoritative: true, ..speaking(dialect) };
+    day(profile, settings, async |world| {
+        world.publish(put_user(1, "ana", &[]));
+        world.publish(put_user(2, "bo", &[]));
+        world.publish(put_group(3, "sales", &["ana", "bo"]));
+        world.rest().await;
+        world.parts.target.with(|it| {
+            let found = it.with_external_id(ResourceType::Group, "sales")[0].0.clone();
+            it.edit(&found, |body| {
+                let members = body["members"].as_array_mut().unwrap();
+                members.extend([json!({"value": "guest-1"}), json!({"value": "guest-2"})]);
+            });
+        });
+        let before = processed(world, &group("sales")).len();
+        world.publish(put_group(4, "sales", said));
+        world.rest().await;
+        let after = processed(world, &group("sales")).split_off(before);
+        check(world, after).await;
+    });
+}
+
+fn operations(processed: &[Processed]) -> Vec<Value> {
+    let of = |it: &Processed| it.body.as_ref().unwrap()["Operations"].as_array().unwrap().clone();
+    processed.iter().filter(|it| it.status < 300).flat_map(of).collect()
+}
+
+#[test]
+fn where_members_are_not_listed_one_replace_makes_the_source_s_list_the_list() {
+    let habits = |it: &mut Profile| (it.habits.lists_members, it.habits.whole_lists) = (false, true);
+    let dialect = |it: &mut Dialect| (it.members_listed, it.replace_members) = (false, true);
+    sales_with_guests(habits, dialect, &["bo", "ana"], async |world, after| {
+        let all = operations(&after);
+        assert_eq!(all.len(), 1, "{all:?}");
+        assert_eq!((&all[0]["op"], &all[0]["path"]), (&json!("replace"), &json!("members")));
+        assert_eq!(written(world, "sales").len(), 2);
+        world.assert_converged();
+    });
+    sales_with_guests(habits, dialect, &[], async |world, after| {
+        assert_eq!(operations(&after).last().unwrap()["value"], json!([]));
+        assert!(written(world, "sales").is_empty());
+    });
+}
+
+#[test]
+fn a_list_that_does_not_fit_or_may_not_be_replaced_leaves_the_guests_alone() {
+    for may_replace in [true, false] {
+        let habits = |it: &mut Profile| it.habits.lists_members = false;
+        let dialect = |it: &mut Dialect| {
+            (it.members_listed, it.replace_members, it.members_per_request) = (false, may_replace, 1);
+        };
+        sales_with_guests(habits, dialect, &["ana", "bo"], async |world, after| {
+            assert!(after.is_empty(), "{after:?}");
+            assert_eq!(written(world, "sales").len(), 4);
+            assert!(dead_classes(world).is_empty());
+        });
+    }
+}
+
+#[test]
+fn all_members_go_at_once_only_where_that_is_allowed_and_nobody_is_to_stay() {
+    let habits = |it: &mut Profile| it.habits.whole_lists = true;
+    let all_at_once = json!({"op": "remove", "path": "members"});
+    for (allowed, said, at_once) in
+        [(true, &[][..], true), (false, &[][..], false), (true, &["ana"][..], false)]
+    {
+        let dialect = |it: &mut Dialect| it.remove_all_members = allowed;
+        sales_with_guests(habits, dialect, said, async |world, after| {
+            assert_eq!(operations(&after).contains(&all_at_once), at_once, "{after:?}");
+            assert_eq!(written(world, "sales").len(), said.len());
+        });
+    }
+}
+
+#[test]
+fn a_target_that_refuses_the_whole_list_is_asked_once_for_each_put() {
+    let dialect = |it: &mut Dialect| (it.members_listed, it.replace_members) = (false, true);
+    let habits = |it: &mut Profile| it.habits.lists_members = false;
+    sales_with_guests(habits, dialect, &["ana", "bo"], async |world, after| {
+        assert_eq!(after.iter().filter(|it| it.status == 400).count(), 1, "{after:?}");
+        assert_eq!(dead_classes(world), ["invalid", "invalid"]);
+    });
+}

@@ -41,7 +41,15 @@ pub const DELAYS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5
 /// The target of the examples: all features, no faults.
 pub fn profile() -> Profile {
     Profile {
-        habits: Habits { etag: true, patch: true, strict_members: false, cascade: true, stubborn: None },
+        habits: Habits {
+            etag: true,
+            patch: true,
+            strict_members: false,
+            cascade: true,
+            lists_members: true,
+            whole_lists: false,
+            stubborn: None,
+        },
         bulk: Some(100),
         takes: usize::MAX,
         claims_patch: false,
