@@ -19,6 +19,8 @@ pub struct MemberChanges {
     pub clean: Vec<String>,
     /// What these are on the wire, where that is not the id.
     pub names: BTreeMap<TargetId, String>,
+    /// Which of those to add are groups.
+    pub groups: BTreeSet<String>,
     /// Wanted, and out because their users have left: no longer to be looked at until they are back.
     pub left: Vec<String>,
     /// There is more to look at: it does not fit into one request, or who has left goes with this one.
@@ -64,7 +66,7 @@ pub fn member_changes(
     let mut goes = false;
     for (value, entry) in entries {
         let (applied, maybe) = entry.written(record.incarnation);
-        let reference = references.get(ResourceType::User, value);
+        let reference = references.get(entry.kind, value);
         let said = entry.mark.is_wanted() && record.wants_member(entry);
         let left = said && matches!(reference, Some(Reference::Left(_)));
         let mut there: BTreeSet<&TargetId> = applied.into_iter().chain(maybe).collect();
@@ -74,7 +76,7 @@ pub fn member_changes(
             there.insert(id);
         }
         // who has no name any more is not there
-        there.retain(|id| references.on_the_wire(ResourceType::User, id).is_some());
+        there.retain(|id| references.on_the_wire(entry.kind, id).is_some());
         let settled = maybe.is_none() && !entry.is_unnamed(record.incarnation);
         match (said && !left, reference) {
             _ if record.is_withheld_member(entry) || record.stays(entry) => changes.clean.push(value.clone()),
@@ -87,11 +89,14 @@ pub fn member_changes(
             (true, Some(Reference::Id(id))) if applied == Some(id) && settled => {
                 changes.clean.push(value.clone());
             }
-            (true, Some(Reference::Id(id))) if references.on_the_wire(ResourceType::User, id).is_none() => {
+            (true, Some(Reference::Id(id))) if references.on_the_wire(entry.kind, id).is_none() => {
                 changes.pending.push(value.clone());
             }
             (true, Some(reference @ (Reference::Id(_) | Reference::InBatch(_)))) => {
                 changes.add.push((value.clone(), reference.clone()));
+                if entry.kind == ResourceType::Group {
+                    changes.groups.insert(value.clone());
+                }
             }
             (true, Some(Reference::Gone)) => changes.clean.push(value.clone()),
             (true, Some(Reference::Left(_) | Reference::Pending) | None) => {

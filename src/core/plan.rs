@@ -12,7 +12,7 @@ use super::operation::{Operation, Write};
 use super::path::Path;
 use super::record::Record;
 use super::reference::Reference;
-use super::resource::{ResourceKey, TargetId};
+use super::resource::{ResourceKey, ResourceType, TargetId};
 use super::schedule::Lane;
 
 /// The schema of a PATCH body (RFC 7644 s3.5.2).
@@ -114,12 +114,17 @@ fn in_batch(members: &[(String, Reference)], set: &BTreeMap<Path, Value>) -> BTr
     members.chain(manager.map(str::to_owned)).collect()
 }
 
-fn member_value(changes: &MemberChanges, reference: &Reference) -> Option<Value> {
-    match reference {
-        Reference::Id(id) => Some(json!({ "value": changes.on_the_wire(id) })),
-        Reference::InBatch(id) => Some(json!({ "value": format!("bulkId:{id}") })),
-        Reference::Left(_) | Reference::Pending | Reference::Gone => None,
-    }
+fn member_value(changes: &MemberChanges, value: &str, reference: &Reference) -> Option<Value> {
+    let wire = match reference {
+        Reference::Id(id) => changes.on_the_wire(id).to_owned(),
+        Reference::InBatch(id) => format!("bulkId:{id}"),
+        Reference::Left(_) | Reference::Pending | Reference::Gone => return None,
+    };
+    // of users it goes without saying, and not everybody knows the word
+    Some(match changes.groups.contains(value) {
+        true => json!({ "value": wire, "type": ResourceType::Group.name() }),
+        false => json!({ "value": wire }),
+    })
 }
 
 /// A POST of the whole resource, the first members included.
@@ -133,7 +138,8 @@ pub fn create(key: &ResourceKey, bulk_id: String, changes: Changes, members: Mem
     let schemas = std::iter::once(key.kind.schema().to_owned()).chain(schemas);
     body.insert("schemas".into(), schemas.collect());
     if !members.add.is_empty() {
-        let values = members.add.iter().filter_map(|(_, reference)| member_value(&members, reference));
+        let values =
+            members.add.iter().filter_map(|(value, reference)| member_value(&members, value, reference));
         body.insert("members".into(), values.collect());
     }
     let sent = Sent {
@@ -219,8 +225,11 @@ pub fn members(
     changes: MemberChanges,
     style: MemberStyle<'_>,
 ) -> Planned {
-    let added: Vec<Value> =
-        changes.add.iter().filter_map(|(_, reference)| member_value(&changes, reference)).collect();
+    let added: Vec<Value> = changes
+        .add
+        .iter()
+        .filter_map(|(value, reference)| member_value(&changes, value, reference))
+        .collect();
     let gone: Vec<&str> = changes.remove.iter().map(|(_, id)| changes.on_the_wire(id)).collect();
     let version = record.etag.clone();
     let write = match style {

@@ -108,6 +108,14 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+const fn user() -> ResourceType {
+    ResourceType::User
+}
+
+fn is_user(kind: &ResourceType) -> bool {
+    *kind == ResourceType::User
+}
+
 fn is_live(mark: &Mark) -> bool {
     *mark == Mark::LIVE
 }
@@ -224,6 +232,10 @@ impl Record {
         };
         entry.revision = new.revision.clone();
         entry.present = new.present;
+        // a removal need not say it
+        if new.present {
+            entry.kind = new.kind;
+        }
         // dirty already: its user may have got another id
         entry.dirty |= self.is_dirty(&entry);
         (Merged::New, Some(entry))
@@ -348,6 +360,9 @@ pub struct MemberEntry {
     /// Whether it said that the member is in.
     #[serde(rename = "p")]
     pub present: bool,
+    /// What it is: a user, or a group in the group.
+    #[serde(rename = "t", default = "user", skip_serializing_if = "is_user")]
+    pub kind: ResourceType,
     /// The target id that this relay added and the target acknowledged.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<TargetId>,
@@ -374,6 +389,7 @@ impl MemberEntry {
         Self {
             revision,
             present: false,
+            kind: ResourceType::User,
             applied: None,
             maybe: None,
             unnamed: false,
@@ -398,7 +414,7 @@ impl MemberEntry {
 }
 
 /// The resource that a reference in the source's terms denotes.
-pub fn user_key(value: &str) -> Option<ResourceKey> {
+pub fn referred(kind: ResourceType, value: &str) -> Option<ResourceKey> {
     let id = super::resource::ExternalId::new(value).ok()?;
-    Some(ResourceKey::new(ResourceType::User, id))
+    Some(ResourceKey::new(kind, id))
 }

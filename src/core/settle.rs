@@ -355,6 +355,7 @@ pub fn unapplied(record: &Record, entries: &Entries) -> Delta {
         let floor = desired.member_floor().filter(|_| record.is_hidden(entry));
         MemberRegister {
             value: value.clone(),
+            kind: entry.kind,
             present: entry.present && floor.is_none(),
             revision: floor.unwrap_or(&entry.revision).clone(),
         }

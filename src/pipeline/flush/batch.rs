@@ -10,11 +10,14 @@ use crate::core::gap::{Gap, Rules, Seen, gap};
 use crate::core::ledger::{MemberChanges, member_changes};
 use crate::core::operation::Operation;
 use crate::core::plan::{self, MemberStyle, Planned, Sent};
-use crate::core::record::{MemberEntry, Record};
+use crate::core::record::{MemberEntry, Record, referred};
 use crate::core::reference::References;
 use crate::core::resource::{ResourceKey, ResourceType, TargetId};
 use crate::core::settle::Entries;
 use crate::pipeline::ports::{Loaded, Version};
+
+/// What a resource names: its type and its name in the source's terms.
+pub(super) type Named = (ResourceType, String);
 
 /// One resource of a batch.
 #[derive(Clone, Debug)]
@@ -114,13 +117,14 @@ impl Item {
 
     /// The values of this resource's references that are to be resolved.
     /// `all`: those of members who go as well.
-    pub fn references(&self, all: bool) -> Vec<String> {
+    pub fn references(&self, all: bool) -> Vec<Named> {
         let named = |entry: &MemberEntry| {
             all || (self.record.wants_member(entry) && entry.mark.is_wanted())
                 || entry.is_unnamed(self.record.incarnation)
         };
         let wanted = self.entries.iter().filter(|(_, entry)| named(entry));
-        wanted.map(|(value, _)| value.clone()).chain(crate::core::gap::references(&self.record)).collect()
+        let manager = crate::core::gap::references(&self.record).map(|value| (ResourceType::User, value));
+        wanted.map(|(value, entry)| (entry.kind, value.clone())).chain(manager).collect()
     }
 
     /// References that may come into being: pending ones, and members whose user is deleted for now.
@@ -132,6 +136,12 @@ impl Item {
             })
         };
         pending.iter().chain(clean.iter().filter(wanted)).cloned().collect()
+    }
+
+    /// What is named by this value.
+    pub fn referred(&self, value: &str) -> Option<ResourceKey> {
+        let kind = self.entries.get(value).map_or(ResourceType::User, |entry| entry.kind);
+        referred(kind, value)
     }
 
     /// Plans the next step; `bulk_id` correlates the operation in its batch.

@@ -4,7 +4,7 @@
 use super::Flush;
 use super::batch::Item;
 use crate::core::listing::listing;
-use crate::core::record::{Record, user_key};
+use crate::core::record::Record;
 use crate::core::resource::{ResourceKey, ResourceType};
 use crate::core::schedule::{Due, Lane};
 use crate::pipeline::ports::{Load, Publisher, Reschedule, Store, StoreError, Swapped, Target};
@@ -50,14 +50,14 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     pub(super) async fn is_anyone_back(
         &self,
         group: &ResourceKey,
-        left: &[String],
+        left: &[ResourceKey],
     ) -> Result<bool, StoreError> {
         if left.is_empty() {
             return Ok(false);
         }
         self.register(group, left).await?;
-        let users = left.iter().filter_map(|value| user_key(value));
-        let loads: Vec<Load> = users.map(|key| Load { key, members: Vec::new() }).collect();
+        let loads: Vec<Load> =
+            left.iter().map(|key| Load { key: key.clone(), members: Vec::new() }).collect();
         Ok(self.store.load(&loads).await?.iter().any(|loaded| !loaded.record.listing.left))
     }
 }

@@ -114,7 +114,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             for (_, entry) in &kept {
                 let (applied, maybe) = entry.written(record.incarnation);
                 let ids = applied.into_iter().chain(maybe);
-                let wire = ids.filter_map(|id| references.on_the_wire(ResourceType::User, id));
+                let wire = ids.filter_map(|id| references.on_the_wire(entry.kind, id));
                 listed.extend(wire.map(|text| self.settings.dialect.member_value.spelled(text)));
             }
         }
@@ -130,7 +130,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         if !references.need_names() {
             return Ok(Ok(references));
         }
-        let wanted: BTreeSet<String> = members.iter().map(|(value, _)| value.clone()).collect();
+        let wanted = members.iter().map(|(value, entry)| (entry.kind, value.clone())).collect();
         let looked = self.look_up(&wanted, &mut references).await?;
         Ok(looked.map(|()| references))
     }

@@ -38,6 +38,10 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 entry.dirty = false;
             }
         }
+        let named = |values: &[String]| -> Vec<ResourceKey> {
+            values.iter().filter_map(|value| item.referred(value)).collect()
+        };
+        let (open, left) = (named(&open), named(&left));
         if self.register(key, &open).await? || self.is_anyone_back(key, &left).await? {
             item.record.due = Some(Due { lane: Lane::Members, at: now });
             return self.put_back(item, &[]).await;
@@ -68,10 +72,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     }
 
     /// Registers a resource as waiting for these; true if one of them has come into being meanwhile.
-    pub(super) async fn register(&self, key: &ResourceKey, pending: &[String]) -> Result<bool, StoreError> {
-        let keys = pending.iter().filter_map(|value| crate::core::record::user_key(value));
-        let keys: Vec<ResourceKey> = keys.collect();
-        let registered = join_all(keys.iter().map(|on| self.store.depend(on, key))).await;
+    pub(super) async fn register(&self, key: &ResourceKey, on: &[ResourceKey]) -> Result<bool, StoreError> {
+        let registered = join_all(on.iter().map(|on| self.store.depend(on, key))).await;
         let ids = registered.into_iter().collect::<Result<Vec<Option<TargetId>>, StoreError>>()?;
         Ok(ids.iter().any(Option::is_some))
     }

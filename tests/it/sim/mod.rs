@@ -12,6 +12,7 @@ mod guard;
 mod letters;
 mod memberships;
 mod model;
+mod nested;
 mod outage;
 mod poison;
 mod profiles;
