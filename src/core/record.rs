@@ -56,6 +56,10 @@ pub struct Record {
     /// Known not to exist at the target.
     #[serde(skip_serializing_if = "is_false")]
     pub gone: bool,
+    /// The id that it had before it was deleted there: a target that only hides what is deleted refuses a second one, and may
+    /// still know the first by its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub former: Option<TargetId>,
     /// Read again then, whatever was committed meanwhile: a request given up may still be applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late_check: Option<Millis>,
@@ -320,7 +324,14 @@ impl Record {
             self.incarnation += 1;
         }
         self.gone = false;
+        self.former = None;
         self.no_create_before = None;
+    }
+
+    /// The id to look at when the target says that there is one already, and shows none.
+    pub fn hidden_id(&self) -> Option<&TargetId> {
+        let refused = self.trouble.as_ref().is_some_and(|trouble| trouble.class == Class::Uniqueness);
+        self.former.as_ref().filter(|_| refused && self.id.is_none())
     }
 
     /// Nothing is pending any more.

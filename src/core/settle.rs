@@ -89,6 +89,7 @@ pub fn applied(
             applied.parts.extend(sent.parts.clone());
         }
         Purpose::Delete => {
+            record.former = record.id.clone();
             record.forget_target();
             record.gone = true;
         }

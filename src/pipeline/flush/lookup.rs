@@ -98,7 +98,11 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         for key in keys {
             let Some(item) = items.get_mut(key) else { continue };
             let terms = terms(key, &item.record, &self.settings.dialect.of(key.kind).matching);
-            match choose(key, &terms, found, self.settings.adopt) {
+            let mut chosen = choose(key, &terms, found, self.settings.adopt);
+            if let (Match::None, Some(hidden)) = (&chosen, self.hidden(key, &item.record).await) {
+                chosen = choose(key, &terms, &[hidden], self.settings.adopt);
+            }
+            match chosen {
                 Match::None => {
                     settle::absent(&mut item.record);
                     item.absent = true;
@@ -148,6 +152,14 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             }
         }
         Ok(())
+    }
+
+    /// What was deleted there, and is only hidden: no lookup shows it, and a second one is refused.
+    async fn hidden(&self, key: &ResourceKey, record: &Record) -> Option<Value> {
+        let id = record.hidden_id()?;
+        // whatever it says else, it is not there: then it stays refused
+        let answer = self.target.read(key.kind, id).await.ok()?;
+        answer.resource
     }
 
     /// What carries no externalId is not adopted while a POST of ours may still be processed: then there would be two.

@@ -22,6 +22,8 @@ pub struct Habits {
     pub strict_members: bool,
     /// Deleting a user takes it out of its groups.
     pub cascade: bool,
+    /// A DELETE of a user hides it: it is inactive, in no listing, known by its id, and its name is taken.
+    pub soft_delete: bool,
     /// Groups are shown with their members.
     pub lists_members: bool,
     /// A PATCH may write the whole list of members.
@@ -60,6 +62,8 @@ pub struct Directory {
     stored: BTreeMap<String, Stored>,
     /// Ids by type, attribute and value: a company of ten thousand is not searched through for each write.
     index: BTreeSet<(ResourceType, &'static str, String, String)>,
+    /// Deleted and only hidden.
+    hidden: BTreeSet<String>,
     ids: u64,
     versions: u64,
     /// What a provider saw that no promise allows.
@@ -72,6 +76,7 @@ impl Directory {
             habits,
             stored: BTreeMap::new(),
             index: BTreeSet::new(),
+            hidden: BTreeSet::new(),
             ids: 0,
             versions: 0,
             violations: Vec::new(),
@@ -111,7 +116,7 @@ impl Directory {
             "externalId" => query.value.clone(),
             _ => query.value.to_lowercase(),
         };
-        self.indexed(kind, query.attribute, &value)
+        self.indexed(kind, query.attribute, &value).filter(|id| !self.hidden.contains(*id))
     }
 
     /// The resource as it is answered.
@@ -158,6 +163,11 @@ impl Directory {
         let stored = stored.ok_or(No(404, ""))?.clone();
         self.check_version(operation, &stored)?;
         match &operation.write {
+            Write::Delete { .. } if self.habits.soft_delete && kind == ResourceType::User => {
+                self.edit(&id, |body| drop(body.insert("active".into(), json!(false))));
+                self.hidden.insert(id);
+                return Ok(Answer { status: 204, ..Answer::default() });
+            }
             Write::Delete { .. } => {
                 self.remove(&id);
                 return Ok(Answer { status: 204, ..Answer::default() });
@@ -180,6 +190,9 @@ impl Directory {
         };
         self.check_unique(kind, &new, Some(&id))?;
         self.check_order(operation, &stored, &new);
+        if new.get("active") == Some(&json!(true)) {
+            self.hidden.remove(&id);
+        }
         self.store(id.clone(), kind, new);
         Ok(self.answer(&id, 200))
     }

@@ -393,3 +393,44 @@ fn a_target_that_refuses_the_whole_list_is_asked_once_for_each_put() {
         assert_eq!(dead_classes(world), ["invalid", "invalid"]);
     });
 }
+
+#[test]
+fn who_was_deleted_and_is_only_hidden_is_revived_when_re_hired() {
+    let mut soft = profile();
+    soft.habits.soft_delete = true;
+    day(soft, Settings { user: Deprovisioning::Delete, ..settings() }, async |world| {
+        world.publish(put_user(1, "ana", &[]));
+        world.publish(put_group(2, "sales", &["ana"]));
+        world.rest().await;
+        world.publish(delete(3, user("ana")));
+        world.rest().await;
+        world.publish(put_user(4, "ana", &[]));
+        world.rest().await;
+        let all = processed(world, &user("ana"));
+        let seen: Vec<(Method, u16)> = all.iter().map(|it| (it.method, it.status)).collect();
+        assert_eq!(
+            seen,
+            [(Method::Post, 201), (Method::Delete, 204), (Method::Post, 409), (Method::Patch, 200)]
+        );
+        assert!(dead_classes(world).is_empty());
+        world.assert_converged();
+    });
+}
+
+#[test]
+fn a_name_that_somebody_hidden_holds_is_refused_in_the_end() {
+    let mut soft = profile();
+    soft.habits.soft_delete = true;
+    day(soft, Settings { user: Deprovisioning::Delete, ..settings() }, async |world| {
+        world.publish(put_user(1, "ana", &[]));
+        world.rest().await;
+        world.publish(delete(2, user("ana")));
+        world.rest().await;
+        // somebody else with the leaver's name
+        let attributes = vec![("userName", json!("ana@x"))];
+        let said = Said::Put { attributes, active: None, members: None };
+        world.publish(Event { seq: 3, key: user("eve"), said });
+        world.rest().await;
+        assert_eq!(dead_classes(world), ["uniqueness"]);
+    });
+}

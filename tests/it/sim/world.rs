@@ -46,6 +46,7 @@ pub fn profile() -> Profile {
             patch: true,
             strict_members: false,
             cascade: true,
+            soft_delete: false,
             lists_members: true,
             whole_lists: false,
             stubborn: None,
