@@ -10,6 +10,7 @@ use crate::broker::topology::{Names, TopologyOptions};
 use crate::cli::Exit;
 use crate::config::{Auth, Config, TlsFiles};
 use crate::core::gap::Deprovisioning;
+use crate::core::listing::Memberships;
 use crate::core::retry::Ladder;
 use crate::ops::clock::{system_time, ulid};
 use crate::ops::metrics::Requests;
@@ -169,6 +170,10 @@ pub(super) fn settings(config: &Config) -> Settings {
         ladder: Ladder { delays: config.delays.clone(), max_attempts: config.max_attempts },
         user: deprovisioning(&config.deprovision_user),
         group: deprovisioning(&config.deprovision_group),
+        memberships: match config.memberships.as_str() {
+            "remove" => Memberships::Remove,
+            _ => Memberships::Keep,
+        },
         guard: config.guard,
         conflict: config.conflict.clone(),
         members_are_authoritative: config.members == "authoritative",

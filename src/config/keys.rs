@@ -267,6 +267,12 @@ pub const KEYS: &[Key] = &[
         "what a delete event does to a group",
     ),
     key(
+        "deprovision.memberships",
+        Kind::Choice(&["keep", "remove"]),
+        r#""keep""#,
+        "of a user who is deactivated from now on; remove: out of its groups, and in again when it is re-hired",
+    ),
+    key(
         "deprovision.guard",
         Kind::Guard,
         "{ max_per_hour = 200, max_per_day = 500, max_percent = 10, min_resources = 200 }",

@@ -199,6 +199,8 @@ pub struct Config {
     pub deprovision_user: String,
     /// `deprovision.group`.
     pub deprovision_group: String,
+    /// `deprovision.memberships`.
+    pub memberships: String,
     /// `deprovision.guard`; none: false.
     pub guard: Option<Limits>,
     /// `deprovision.held_expires_after`.

@@ -42,6 +42,7 @@ impl Reader {
             max_attempts: self.number("retry.max_attempts")?,
             deprovision_user: self.text("deprovision.user")?,
             deprovision_group: self.text("deprovision.group")?,
+            memberships: self.memberships()?,
             guard: self.guard()?,
             held_expires_after: self.span("deprovision.held_expires_after")?,
             conflict: Policy {
@@ -58,6 +59,16 @@ impl Reader {
             listen: listen?,
             shutdown_timeout: self.span("shutdown.timeout")?,
         })
+    }
+
+    /// Who is in which group is known by the source's key of the user.
+    fn memberships(&mut self) -> Option<String> {
+        let memberships = self.text("deprovision.memberships")?;
+        if memberships == "remove" && self.text("references.user")? != "externalId" {
+            let what = "`remove` needs references.user = \"externalId\": by other names it is not known who is in which group";
+            self.problem("deprovision.memberships", what);
+        }
+        Some(memberships)
     }
 
     /// What is configured, else what the profile says.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::path::Path;
-use super::resource::ResourceKey;
+use super::resource::{ResourceKey, ResourceType};
 use super::revision::Revision;
 use super::schedule::Millis;
 
@@ -34,10 +34,21 @@ impl Register {
 pub struct MemberRegister {
     /// The member, in the source's terms.
     pub value: String,
+    /// What it is: a user, or a group in the group.
+    #[serde(rename = "type", default = "user", skip_serializing_if = "is_user")]
+    pub kind: ResourceType,
     /// In or out.
     pub present: bool,
     /// When in the source's order.
     pub revision: Revision,
+}
+
+const fn user() -> ResourceType {
+    ResourceType::User
+}
+
+fn is_user(kind: &ResourceType) -> bool {
+    *kind == ResourceType::User
 }
 
 /// The floors: a whole `put` hides what is older, and so does a `delete`.

@@ -99,8 +99,9 @@ mod tests {
 
     use super::*;
     use crate::core::change::{Change, Delta, Lifecycle, Origin, Register};
-    use crate::core::gap::{Deprovisioning, Gap, References, Rules, Seen, gap};
+    use crate::core::gap::{Deprovisioning, Gap, Rules, Seen, gap};
     use crate::core::outcome::Answer;
+    use crate::core::reference::References;
     use crate::core::resource::{ResourceKey, TargetId};
     use crate::core::revision::testing::rev;
     use crate::core::schedule::Millis;

@@ -16,6 +16,14 @@ pub struct Dialect {
     pub groups: TypeDialect,
     /// How a member is taken out of a group.
     pub removal: MemberRemoval,
+    /// What a user is on the wire as a member of a group.
+    pub member_value: MemberValue,
+    /// A group that is read shows its members.
+    pub members_listed: bool,
+    /// A PATCH may replace the whole list of members.
+    pub replace_members: bool,
+    /// A PATCH may remove all members at once.
+    pub remove_all_members: bool,
     /// Most members in one request.
     pub members_per_request: usize,
     /// What correlates the results of a bulk request.
@@ -61,6 +69,25 @@ pub enum MemberRemoval {
     ValueList,
 }
 
+/// What a user is on the wire as a member of a group. Groups in groups are always ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberValue {
+    /// Its id (RFC 7643 s4.2).
+    Id,
+    /// Its `userName`, in any case.
+    UserName,
+}
+
+impl MemberValue {
+    /// A value as it is compared.
+    pub fn spelled(self, value: &str) -> String {
+        match self {
+            MemberValue::Id => value.to_owned(),
+            MemberValue::UserName => value.to_lowercase(),
+        }
+    }
+}
+
 /// What correlates the results of a bulk request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BulkKey {
@@ -93,18 +120,63 @@ impl Default for Dialect {
             users: TypeDialect::standard(ResourceType::User),
             groups: TypeDialect::standard(ResourceType::Group),
             removal: MemberRemoval::FilterPath,
+            member_value: MemberValue::Id,
+            members_listed: true,
+            replace_members: false,
+            remove_all_members: false,
             members_per_request: MEMBERS_PER_REQUEST,
             bulk_key: BulkKey::BulkId,
         }
     }
 }
 
+/// How all members of a group are written at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WholeList {
+    /// One `replace`.
+    Replace,
+    /// One `remove` that names no value.
+    RemoveAll,
+}
+
 impl Dialect {
+    /// How so many members may be written as the whole list of a group; none: only one by one.
+    pub fn whole_list(&self, members: usize) -> Option<WholeList> {
+        match members {
+            0 if self.remove_all_members => Some(WholeList::RemoveAll),
+            _ if self.replace_members && members <= self.members_per_request => Some(WholeList::Replace),
+            _ => None,
+        }
+    }
+
     /// What holds for this type.
     pub fn of(&self, kind: ResourceType) -> &TypeDialect {
         match kind {
             ResourceType::User => &self.users,
             ResourceType::Group => &self.groups,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_list_is_written_only_where_the_target_allows_it_and_it_fits() {
+        let dialect = |replace, remove_all| Dialect {
+            replace_members: replace,
+            remove_all_members: remove_all,
+            members_per_request: 3,
+            ..Dialect::default()
+        };
+        assert_eq!([0, 1].map(|members| Dialect::default().whole_list(members)), [None, None]);
+        let (replace, all) = (Some(WholeList::Replace), Some(WholeList::RemoveAll));
+        assert_eq!(
+            [0, 3, 4].map(|members| dialect(true, false).whole_list(members)),
+            [replace, replace, None]
+        );
+        assert_eq!([0, 1].map(|members| dialect(false, true).whole_list(members)), [all, None]);
+        assert_eq!([0, 1].map(|members| dialect(true, true).whole_list(members)), [all, replace]);
     }
 }

@@ -1,10 +1,11 @@
 //! Fate: what became of a letter since it was replayed, read from the record. Pure.
 
 use super::desired::{Floor, Presence, Words};
-use super::gap::{Gap, References, Rules, Seen, gap};
+use super::gap::{Gap, Rules, Seen, gap};
 use super::mark::{Mark, Stage};
 use super::path::Path;
 use super::record::Record;
+use super::reference::References;
 use super::resource::ResourceKey;
 use super::revision::Revision;
 use super::settle::{Entries, unapplied};

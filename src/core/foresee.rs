@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use super::change::{Change, Delta, Register};
 use super::desired::Presence;
-use super::gap::{Gap, References, Rules, Seen, gap, wants_only_inactive};
+use super::gap::{Gap, Rules, Seen, gap, wants_only_inactive};
 use super::path::Path;
 use super::record::Record;
+use super::reference::References;
 use super::revision::Revision;
 use super::settle::{Entries, unapplied};
 

@@ -11,7 +11,8 @@ use super::dialect::{Dialect, UpdateBy};
 use super::matching::Matcher;
 use super::path::{ENTERPRISE, Path};
 use super::record::Record;
-use super::resource::{ResourceKey, ResourceType, TargetId};
+use super::reference::{Reference, References};
+use super::resource::{ResourceKey, ResourceType};
 
 /// What a `delete` event does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,22 +55,6 @@ impl Rules {
         self.patch && self.dialect.of(kind).update == UpdateBy::Patch
     }
 }
-
-/// What a reference resolves to right now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reference {
-    /// This resource at the target.
-    Id(TargetId),
-    /// A resource created earlier in the same request: its `bulkId`.
-    InBatch(String),
-    /// Not at the target yet.
-    Pending,
-    /// Deleted at the source: nothing to wait for.
-    Gone,
-}
-
-/// References in the source's terms and what they resolve to; what is not in it is pending.
-pub type References = BTreeMap<String, Reference>;
 
 /// Leaves that are to change. Values are what goes on the wire.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -350,8 +335,10 @@ fn resolve(
     let path = manager();
     leaves.retain(|leaf, _| leaf.root() != path.root() || *leaf == path);
     let Some(Value::String(name)) = leaves.get(&path).cloned() else { return };
-    match references.get(&name) {
-        Some(Reference::Id(id)) => drop(leaves.insert(path, Value::String(id.as_str().to_owned()))),
+    match references.get(ResourceType::User, &name) {
+        Some(Reference::Id(id) | Reference::Left(id)) => {
+            leaves.insert(path, Value::String(id.as_str().to_owned()));
+        }
         Some(Reference::InBatch(id)) => drop(leaves.insert(path, Value::String(format!("bulkId:{id}")))),
         Some(Reference::Gone) => {
             leaves.remove(&path);

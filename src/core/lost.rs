@@ -38,7 +38,7 @@ pub fn lost(record: &mut Record, entries: &Entries, change: &Change, until: Mill
     let members = change.delta.members.iter().filter_map(|member| {
         let mut entry = match (entries.get(&member.value), record.desired.member_floor()) {
             (Some(entry), _) => entry.clone(),
-            (None, Some(floor)) => MemberEntry::new(floor.clone()),
+            (None, Some(floor)) => MemberEntry { kind: member.kind, ..MemberEntry::new(floor.clone()) },
             (None, None) => return None,
         };
         if !record.is_withheld_member(&entry) {

@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::applied::{Fingerprint, put_leaf, take_leaf};
-use super::dialect::MemberRemoval;
-use super::gap::{Changes, Reference, manager};
+use super::dialect::{MemberRemoval, MemberValue, WholeList};
+use super::gap::{Changes, manager};
 use super::ledger::MemberChanges;
 use super::operation::{Operation, Write};
 use super::path::Path;
 use super::record::Record;
-use super::resource::{ResourceKey, TargetId};
+use super::reference::Reference;
+use super::resource::{ResourceKey, ResourceType, TargetId};
 use super::schedule::Lane;
 
 /// The schema of a PATCH body (RFC 7644 s3.5.2).
@@ -61,6 +62,8 @@ pub struct Sent {
     pub added: Vec<(String, Reference)>,
     /// Members removed: their value and the target id.
     pub dropped: Vec<(String, TargetId)>,
+    /// It says who all the members are.
+    pub whole_list: bool,
     /// References in it that were resolved by a `bulkId`.
     pub in_batch: BTreeSet<String>,
 }
@@ -74,6 +77,7 @@ impl Sent {
             parts: BTreeMap::new(),
             added: Vec::new(),
             dropped: Vec::new(),
+            whole_list: false,
             in_batch: BTreeSet::new(),
         }
     }
@@ -106,18 +110,23 @@ fn prints(set: &BTreeMap<Path, Value>) -> BTreeMap<Path, Fingerprint> {
 fn in_batch(members: &[(String, Reference)], set: &BTreeMap<Path, Value>) -> BTreeSet<String> {
     let members = members.iter().filter_map(|(_, reference)| match reference {
         Reference::InBatch(id) => Some(id.clone()),
-        Reference::Id(_) | Reference::Pending | Reference::Gone => None,
+        Reference::Id(_) | Reference::Left(_) | Reference::Pending | Reference::Gone => None,
     });
     let manager = set.get(&manager()).and_then(Value::as_str).and_then(|text| text.strip_prefix("bulkId:"));
     members.chain(manager.map(str::to_owned)).collect()
 }
 
-fn member_value(reference: &Reference) -> Option<Value> {
-    match reference {
-        Reference::Id(id) => Some(json!({ "value": id })),
-        Reference::InBatch(id) => Some(json!({ "value": format!("bulkId:{id}") })),
-        Reference::Pending | Reference::Gone => None,
-    }
+fn member_value(changes: &MemberChanges, value: &str, reference: &Reference) -> Option<Value> {
+    let wire = match reference {
+        Reference::Id(id) => changes.on_the_wire(id).to_owned(),
+        Reference::InBatch(id) => format!("bulkId:{id}"),
+        Reference::Left(_) | Reference::Pending | Reference::Gone => return None,
+    };
+    // of users it goes without saying, and not everybody knows the word
+    Some(match changes.groups.contains(value) {
+        true => json!({ "value": wire, "type": ResourceType::Group.name() }),
+        false => json!({ "value": wire }),
+    })
 }
 
 /// A POST of the whole resource, the first members included.
@@ -131,7 +140,8 @@ pub fn create(key: &ResourceKey, bulk_id: String, changes: Changes, members: Mem
     let schemas = std::iter::once(key.kind.schema().to_owned()).chain(schemas);
     body.insert("schemas".into(), schemas.collect());
     if !members.add.is_empty() {
-        let values = members.add.iter().filter_map(|(_, reference)| member_value(reference));
+        let values =
+            members.add.iter().filter_map(|(value, reference)| member_value(&members, value, reference));
         body.insert("members".into(), values.collect());
     }
     let sent = Sent {
@@ -204,8 +214,8 @@ pub fn delete(key: &ResourceKey, record: &Record, id: TargetId, bulk_id: String)
 pub enum MemberStyle<'a> {
     /// A PATCH that takes members out in this way.
     Patch(MemberRemoval),
-    /// A PUT of the group as it was just read.
-    Put(&'a Value),
+    /// A PUT of the group as it was just read, with users as members in this form.
+    Put(&'a Value, MemberValue),
 }
 
 /// A delta of members: never the list. As a PUT it is the list as it was just read, changed.
@@ -217,16 +227,21 @@ pub fn members(
     changes: MemberChanges,
     style: MemberStyle<'_>,
 ) -> Planned {
-    let added: Vec<Value> = changes.add.iter().filter_map(|(_, reference)| member_value(reference)).collect();
+    let added: Vec<Value> = changes
+        .add
+        .iter()
+        .filter_map(|(value, reference)| member_value(&changes, value, reference))
+        .collect();
+    let gone: Vec<&str> = changes.remove.iter().map(|(_, id)| changes.on_the_wire(id)).collect();
     let version = record.etag.clone();
     let write = match style {
         MemberStyle::Patch(removal) => {
-            let dropped = remove_members(&changes.remove, removal);
+            let dropped = remove_members(&gone, removal);
             let add = (!added.is_empty()).then(|| json!({ "op": "add", "path": "members", "value": added }));
             Write::Patch { id, version, body: patch_op(dropped.into_iter().chain(add).collect()) }
         }
-        MemberStyle::Put(live) => {
-            Write::Put { id, version, body: with_members(live, added, &changes.remove) }
+        MemberStyle::Put(live, value) => {
+            Write::Put { id, version, body: with_members(live, added, &gone, value) }
         }
     };
     let sent = Sent {
@@ -235,6 +250,25 @@ pub fn members(
         dropped: changes.remove,
         ..Sent::new(Purpose::Members)
     };
+    Planned { operation: Operation { key: key.clone(), bulk_id, write }, sent }
+}
+
+/// The whole list of a group's members, where the target allows it and nothing else tells who is in it.
+pub fn member_list(
+    key: &ResourceKey,
+    record: &Record,
+    id: TargetId,
+    bulk_id: String,
+    members: &[String],
+    how: WholeList,
+) -> Planned {
+    let values: Vec<Value> = members.iter().map(|member| json!({ "value": member })).collect();
+    let operation = match how {
+        WholeList::Replace => json!({ "op": "replace", "path": "members", "value": values }),
+        WholeList::RemoveAll => json!({ "op": "remove", "path": "members" }),
+    };
+    let write = Write::Patch { id, version: record.etag.clone(), body: patch_op(vec![operation]) };
+    let sent = Sent { whole_list: true, ..Sent::new(Purpose::Members) };
     Planned { operation: Operation { key: key.clone(), bulk_id, write }, sent }
 }
 
@@ -255,17 +289,17 @@ fn whole_manager(path: &Path) -> Path {
 }
 
 /// Operations that take these out; none for nobody: a removal that names no value would empty the group.
-fn remove_members(members: &[(String, TargetId)], removal: MemberRemoval) -> Vec<Value> {
-    let values: Vec<Value> = members.iter().map(|(_, id)| json!({ "value": id })).collect();
+fn remove_members(members: &[&str], removal: MemberRemoval) -> Vec<Value> {
+    let values: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
     match removal {
-        MemberRemoval::FilterPath => members.iter().map(|(_, id)| remove_member(id)).collect(),
+        MemberRemoval::FilterPath => members.iter().map(|id| remove_member(id)).collect(),
         MemberRemoval::ValueList if values.is_empty() => Vec::new(),
         MemberRemoval::ValueList => vec![json!({ "op": "remove", "path": "members", "value": values })],
     }
 }
 
-fn remove_member(id: &TargetId) -> Value {
-    let value = Value::String(id.as_str().to_owned());
+fn remove_member(id: &str) -> Value {
+    let value = Value::String(id.to_owned());
     json!({ "op": "remove", "path": format!("members[value eq {value}]") })
 }
 
@@ -291,14 +325,15 @@ fn overlaid(live: &Value, set: &BTreeMap<Path, Value>, remove: &BTreeSet<Path>) 
     Value::Object(body)
 }
 
-fn with_members(live: &Value, added: Vec<Value>, dropped: &[(String, TargetId)]) -> Value {
+fn with_members(live: &Value, added: Vec<Value>, dropped: &[&str], value: MemberValue) -> Value {
     let mut body = writable(live);
     let mut members = match body.remove("members") {
         Some(Value::Array(members)) => members,
         _ => Vec::new(),
     };
-    let id_of = |member: &Value| member.get("value").and_then(Value::as_str).map(str::to_owned);
-    members.retain(|member| !dropped.iter().any(|(_, id)| id_of(member).as_deref() == Some(id.as_str())));
+    let id_of = |member: &Value| member.get("value").and_then(Value::as_str).map(|id| value.spelled(id));
+    let dropped: BTreeSet<String> = dropped.iter().map(|id| value.spelled(id)).collect();
+    members.retain(|member| id_of(member).is_none_or(|id| !dropped.contains(&id)));
     let known: BTreeSet<String> = members.iter().filter_map(id_of).collect();
     members.extend(added.into_iter().filter(|member| id_of(member).is_some_and(|id| !known.contains(&id))));
     body.insert("members".into(), Value::Array(members));
@@ -310,8 +345,7 @@ mod tests {
     use super::*;
 
     fn removal(ids: &[&str], removal: MemberRemoval) -> Value {
-        let members: Vec<_> = ids.iter().map(|id| ((*id).to_owned(), TargetId::new(*id).unwrap())).collect();
-        Value::from(remove_members(&members, removal))
+        Value::from(remove_members(ids, removal))
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::applied::{Applied, Fingerprint};
 use super::change::{Change, MemberRegister};
 use super::desired::{Desired, Merged, Presence, is_members};
 use super::letter::Class;
+use super::listing::Listing;
 use super::mark::Mark;
 use super::operation::Method;
 use super::path::Path;
@@ -55,6 +56,10 @@ pub struct Record {
     /// Known not to exist at the target.
     #[serde(skip_serializing_if = "is_false")]
     pub gone: bool,
+    /// The id that it had before it was deleted there: a target that only hides what is deleted refuses a second one, and may
+    /// still know the first by its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub former: Option<TargetId>,
     /// Read again then, whatever was committed meanwhile: a request given up may still be applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late_check: Option<Millis>,
@@ -64,6 +69,9 @@ pub struct Record {
     /// Members that such a request may still add or remove, with the target ids that it names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub late_members: BTreeMap<String, TargetId>,
+    /// Such a request says who all the members of the group are: it undoes what is changed before it comes.
+    #[serde(skip_serializing_if = "is_false")]
+    pub late_list: bool,
     /// No second POST before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_create_before: Option<Millis>,
@@ -86,6 +94,12 @@ pub struct Record {
     /// A removal of several members met one that was not there: they are removed one by one.
     #[serde(skip_serializing_if = "is_false")]
     pub one_by_one: bool,
+    /// What the groups that list this user were last told of it.
+    #[serde(skip_serializing_if = "Listing::is_plain")]
+    pub listing: Listing,
+    /// They have not all been told yet.
+    #[serde(skip_serializing_if = "is_false")]
+    pub untold: bool,
     /// The earliest time at which something that is pending was seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_seen: Option<Millis>,
@@ -99,6 +113,14 @@ pub struct Record {
 
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+const fn user() -> ResourceType {
+    ResourceType::User
+}
+
+fn is_user(kind: &ResourceType) -> bool {
+    *kind == ResourceType::User
 }
 
 fn is_live(mark: &Mark) -> bool {
@@ -122,6 +144,9 @@ pub struct Claim {
     pub epoch: u64,
     /// What it does.
     pub method: Method,
+    /// It says who all the members of a group are.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub list: bool,
 }
 
 /// Failures of the resource itself (contract s3.1).
@@ -214,6 +239,10 @@ impl Record {
         };
         entry.revision = new.revision.clone();
         entry.present = new.present;
+        // a removal need not say it
+        if new.present {
+            entry.kind = new.kind;
+        }
         // dirty already: its user may have got another id
         entry.dirty |= self.is_dirty(&entry);
         (Merged::New, Some(entry))
@@ -298,7 +327,14 @@ impl Record {
             self.incarnation += 1;
         }
         self.gone = false;
+        self.former = None;
         self.no_create_before = None;
+    }
+
+    /// The id to look at when the target says that there is one already, and shows none.
+    pub fn hidden_id(&self) -> Option<&TargetId> {
+        let refused = self.trouble.as_ref().is_some_and(|trouble| trouble.class == Class::Uniqueness);
+        self.former.as_ref().filter(|_| refused && self.id.is_none())
     }
 
     /// Nothing is pending any more.
@@ -338,6 +374,9 @@ pub struct MemberEntry {
     /// Whether it said that the member is in.
     #[serde(rename = "p")]
     pub present: bool,
+    /// What it is: a user, or a group in the group.
+    #[serde(rename = "t", default = "user", skip_serializing_if = "is_user")]
+    pub kind: ResourceType,
     /// The target id that this relay added and the target acknowledged.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<TargetId>,
@@ -364,6 +403,7 @@ impl MemberEntry {
         Self {
             revision,
             present: false,
+            kind: ResourceType::User,
             applied: None,
             maybe: None,
             unnamed: false,
@@ -388,7 +428,7 @@ impl MemberEntry {
 }
 
 /// The resource that a reference in the source's terms denotes.
-pub fn user_key(value: &str) -> Option<ResourceKey> {
+pub fn referred(kind: ResourceType, value: &str) -> Option<ResourceKey> {
     let id = super::resource::ExternalId::new(value).ok()?;
-    Some(ResourceKey::new(ResourceType::User, id))
+    Some(ResourceKey::new(kind, id))
 }

@@ -8,7 +8,7 @@ use super::applied::{Applied, Fingerprint};
 use super::change::{Delta, Lifecycle, MemberRegister, Register};
 use super::conflict::{Policy, conceded};
 use super::desired::{Presence, Wanted, Words};
-use super::gap::{Reference, interest};
+use super::gap::interest;
 use super::letter::Class;
 use super::mark::{Mark, Stage};
 use super::operation::{Method, Operation};
@@ -16,6 +16,7 @@ use super::outcome::Answer;
 use super::path::Path;
 use super::plan::{Purpose, Sent};
 use super::record::{Claim, MemberEntry, Record, Trouble, WaitReason, Waiting};
+use super::reference::Reference;
 use super::resource::{ResourceKey, ResourceType, TargetId};
 use super::schedule::Millis;
 
@@ -25,7 +26,9 @@ pub type Entries = BTreeMap<String, MemberEntry>;
 /// Writes down, before the request is sent, who sends it and what may be ours from then on (D4, D5).
 pub fn begin(record: &mut Record, entries: &mut Entries, operation: &Operation, sent: &Sent, owner: &str) {
     record.epoch += 1;
-    record.claim = Some(Claim { owner: owner.to_owned(), epoch: record.epoch, method: operation.method() });
+    let list = sent.whole_list || operation.method() == Method::Put;
+    let (owner, epoch, method) = (owner.to_owned(), record.epoch, operation.method());
+    record.claim = Some(Claim { owner, epoch, method, list });
     record.maybe_ours.extend(sent.leaves().cloned());
     let incarnation = record.incarnation + u32::from(sent.purpose == Purpose::Create);
     for (value, reference) in &sent.added {
@@ -34,7 +37,7 @@ pub fn begin(record: &mut Record, entries: &mut Entries, operation: &Operation, 
         match reference {
             Reference::Id(id) => entry.maybe = Some(id.clone()),
             Reference::InBatch(_) => entry.unnamed = true,
-            Reference::Pending | Reference::Gone => {}
+            Reference::Left(_) | Reference::Pending | Reference::Gone => {}
         }
     }
     for (value, id) in &sent.dropped {
@@ -87,6 +90,7 @@ pub fn applied(
             applied.parts.extend(sent.parts.clone());
         }
         Purpose::Delete => {
+            record.former = record.id.clone();
             record.forget_target();
             record.gone = true;
         }
@@ -97,8 +101,8 @@ pub fn applied(
     for path in sent.set.keys().chain(&sent.removed) {
         record.maybe_ours.remove(path);
     }
-    if record.late_check.is_some() && operation.method() == Method::Put {
-        // the request that may still come is a PUT too: it would bring the whole list as it was before this one
+    if record.late_check.is_some() && (operation.method() == Method::Put || record.late_list) {
+        // the request that may still come would bring the whole list as it was before this one
         record.late_members.extend(members_by_id(sent));
     }
     commit_members(record, entries, sent, ids);
@@ -124,7 +128,7 @@ fn commit_members(record: &Record, entries: &mut Entries, sent: &Sent, ids: &BTr
         let id = match reference {
             Reference::Id(id) => Some(id),
             Reference::InBatch(bulk_id) => ids.get(bulk_id),
-            Reference::Pending | Reference::Gone => None,
+            Reference::Left(_) | Reference::Pending | Reference::Gone => None,
         };
         if let Some(entry) = entries.get_mut(value) {
             enter(entry, record.incarnation);
@@ -210,6 +214,7 @@ pub fn unknown(record: &mut Record, operation: &Operation, sent: &Sent, late: Op
     record.etag = None;
     if let Some(until) = late {
         may_come(record, operation.method(), until);
+        record.late_list |= sent.whole_list || operation.method() == Method::Put;
         record.late_members.extend(members_by_id(sent));
     }
 }
@@ -218,7 +223,7 @@ pub fn unknown(record: &mut Record, operation: &Operation, sent: &Sent, late: Op
 fn members_by_id(sent: &Sent) -> impl Iterator<Item = (String, TargetId)> {
     let added = sent.added.iter().filter_map(|(value, reference)| match reference {
         Reference::Id(id) => Some((value.clone(), id.clone())),
-        Reference::InBatch(_) | Reference::Pending | Reference::Gone => None,
+        Reference::InBatch(_) | Reference::Left(_) | Reference::Pending | Reference::Gone => None,
     });
     added.chain(sent.dropped.iter().cloned())
 }
@@ -229,6 +234,7 @@ pub fn expired(record: &mut Record, late: Millis) {
     record.verify = true;
     record.gone = false;
     record.etag = None;
+    record.late_list |= claim.list;
     may_come(record, claim.method, late);
 }
 
@@ -258,6 +264,7 @@ pub fn expired_members(record: &mut Record, entries: &Entries) {
 /// The time has come to read again what a request given up may have brought back.
 pub fn read_again(record: &mut Record) {
     record.late_check = None;
+    record.late_list = false;
     record.verify = true;
     record.maybe_ours.append(&mut record.late_leaves);
 }
@@ -350,6 +357,7 @@ pub fn unapplied(record: &Record, entries: &Entries) -> Delta {
         let floor = desired.member_floor().filter(|_| record.is_hidden(entry));
         MemberRegister {
             value: value.clone(),
+            kind: entry.kind,
             present: entry.present && floor.is_none(),
             revision: floor.unwrap_or(&entry.revision).clone(),
         }

@@ -185,7 +185,7 @@ impl Writer<'_> {
         }
         match (&path.selector, &path.sub, verb, value) {
             (Some(selector), None, _, _) if selector.attribute == "value" => {
-                self.member(selector.value.clone(), verb != Verb::Remove);
+                self.member(selector.value.clone(), ResourceType::User, verb != Verb::Remove);
             }
             // an empty list names nobody
             (None, None, Verb::Remove, value) if value.as_ref().is_none_or(Value::is_null) => {
@@ -204,15 +204,16 @@ impl Writer<'_> {
 
     fn members(&mut self, value: Option<&Value>, present: bool) -> Result<(), Problem> {
         let Some(value) = value.filter(|value| !is_nothing(value)) else { return Ok(()) };
-        for value in member_values(value).map_err(unsupported)? {
-            self.member(value, present);
+        for (value, kind) in member_values(value).map_err(unsupported)? {
+            self.member(value, kind, present);
         }
         Ok(())
     }
 
-    fn member(&mut self, value: String, present: bool) {
+    fn member(&mut self, value: String, kind: ResourceType, present: bool) {
         self.delta.members.retain(|member| member.value != value);
-        self.delta.members.push(MemberRegister { value, present, revision: self.revision.clone() });
+        let revision = self.revision.clone();
+        self.delta.members.push(MemberRegister { value, kind, present, revision });
     }
 
     /// The floor of the ledger: what was said before, in this event too, is hidden.

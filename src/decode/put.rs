@@ -104,28 +104,38 @@ fn put_members(
     }
     delta.attributes.push(Register::new(Path::core("members"), None, revision.clone()));
     let values = member_values(value).map_err(Refusal::decode)?;
-    delta.members.extend(values.into_iter().map(|value| MemberRegister {
+    delta.members.extend(values.into_iter().map(|(value, kind)| MemberRegister {
         value,
+        kind,
         present: true,
         revision: revision.clone(),
     }));
     Ok(())
 }
 
-/// Member values: a list (or one) of objects with `value`, or of texts. Each once.
-pub(super) fn member_values(value: &Value) -> Result<Vec<String>, String> {
+/// Member values: a list (or one) of objects with `value`, or of texts. Each once, with its type: users, unless said to be a
+/// `Group`.
+pub(super) fn member_values(value: &Value) -> Result<Vec<(String, ResourceType)>, String> {
     let items = match value {
         Value::Array(items) => items.as_slice(),
         one => std::slice::from_ref(one),
     };
-    let mut values = std::collections::BTreeSet::new();
+    let mut values = std::collections::BTreeMap::new();
     for (at, item) in items.iter().enumerate() {
-        let field = match item {
-            Value::Object(map) => map.iter().find(|(k, _)| k.eq_ignore_ascii_case("value")).map(|(_, v)| v),
-            other => Some(other),
+        let named = |map: &'_ Map<String, Value>, name: &str| {
+            map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
+        };
+        let (field, kind) = match item {
+            Value::Object(map) => (named(map, "value"), named(map, "type")),
+            other => (Some(other.clone()), None),
+        };
+        let is_group = |kind: &str| kind.eq_ignore_ascii_case(ResourceType::Group.name());
+        let kind = match kind.as_ref().and_then(Value::as_str).is_some_and(is_group) {
+            true => ResourceType::Group,
+            false => ResourceType::User,
         };
         match field {
-            Some(Value::String(text)) if !text.is_empty() => drop(values.insert(text.clone())),
+            Some(Value::String(text)) if !text.is_empty() => drop(values.insert(text, kind)),
             _ => return Err(format!("member {} has no `value` that is a text", at + 1)),
         }
     }

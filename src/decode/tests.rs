@@ -287,6 +287,14 @@ fn within_one_patch_the_later_operation_wins() {
 }
 
 #[test]
+fn a_member_may_be_a_group() {
+    let members = json!(["a", {"value": "b", "type": "User"}, {"value": "c", "Type": "group"}, {"value": "d", "type": 1}]);
+    let delta = delta(&event("group.put", json!({ "members": members })));
+    let said: Vec<(&str, &str)> = delta.members.iter().map(|m| (m.value.as_str(), m.kind.name())).collect();
+    assert_eq!(said, [("a", "User"), ("b", "User"), ("c", "Group"), ("d", "User")]);
+}
+
+#[test]
 fn members_are_patched_one_by_one() {
     let operations = json!([
         {"op": "add", "path": "members", "value": [{"value": "a"}, {"value": "b"}]},
@@ -355,7 +363,12 @@ fn a_large_intent_becomes_several_that_keep_the_limits_and_say_the_same() {
             hash: EventHash::new([7; 32]),
         })
     };
-    let member = |n| MemberRegister { value: format!("m-{n}"), present: true, revision: revision(n) };
+    let member = |n| MemberRegister {
+        value: format!("m-{n}"),
+        kind: crate::core::resource::ResourceType::User,
+        present: true,
+        revision: revision(n),
+    };
     let attribute = |n| Register {
         path: format!("custom{n}").parse().unwrap(),
         value: Some(std::sync::Arc::new(json!("x".repeat(300_000)))),

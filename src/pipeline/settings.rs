@@ -8,6 +8,7 @@ use crate::core::conflict::Policy;
 use crate::core::dialect::Dialect;
 use crate::core::gap::Deprovisioning;
 use crate::core::guard::Limits;
+use crate::core::listing::Memberships;
 use crate::core::resource::ResourceKey;
 use crate::core::retry::Ladder;
 
@@ -78,6 +79,8 @@ pub struct Settings {
     pub user: Deprovisioning,
     /// What a `delete` of a group does.
     pub group: Deprovisioning,
+    /// What becomes of the memberships of a deactivated user.
+    pub memberships: Memberships,
     /// The guard against mass deprovisioning; none: nothing is asked.
     pub guard: Option<Limits>,
     /// After an unknown outcome, read again this much later.

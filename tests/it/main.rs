@@ -16,6 +16,7 @@ mod dead_order;
 mod dead_queue;
 mod guard;
 mod ladder;
+mod large_group;
 mod profile_contract;
 mod profiles;
 mod profiles_relay;

@@ -11,7 +11,7 @@ use scim_relay::core::change::{Delta, Lifecycle, MemberRegister, Register};
 use scim_relay::core::letter::Class;
 use scim_relay::core::operation::Method;
 use scim_relay::core::record::{Record, Trouble};
-use scim_relay::core::resource::ResourceKey;
+use scim_relay::core::resource::{ResourceKey, ResourceType};
 use scim_relay::core::revision::{EventHash, Place, Revision, Sequence};
 use scim_relay::core::schedule::Millis;
 use scim_relay::decode::{Decoded, Input, Limits, Refusal, decode};
@@ -205,7 +205,20 @@ fn intent() -> Delta {
             Register::new("title".parse().unwrap(), Some(json!("Clerk")), revision("1")),
             Register::new("nickName".parse().unwrap(), None, revision("")),
         ],
-        members: vec![MemberRegister { value: "e-2".into(), present: true, revision: revision("2") }],
+        members: vec![
+            MemberRegister {
+                value: "e-2".into(),
+                kind: ResourceType::User,
+                present: true,
+                revision: revision("2"),
+            },
+            MemberRegister {
+                value: "g-2".into(),
+                kind: ResourceType::Group,
+                present: true,
+                revision: revision("2"),
+            },
+        ],
         lifecycle: Lifecycle { put: Some(revision("3")), deleted: Some(revision("2")) },
     }
 }

@@ -56,3 +56,10 @@ fn rates_are_the_profile_s_unless_something_is_said() {
     assert_eq!(rates("[limits]\nrequests = \"50/s\"\nburst = 5\n"), (Some("50/s".to_owned()), 5));
     assert_eq!(rates("[limits]\nrequests = \"0\"\n"), (None, 1));
 }
+
+#[test]
+fn memberships_go_only_where_it_is_known_who_is_in_which_group() {
+    assert_eq!(with("[deprovision]\nmemberships = \"remove\"\n").unwrap().memberships, "remove");
+    let by_mail = "[deprovision]\nmemberships = \"remove\"\n[references]\nuser = \"email\"\n";
+    refused(with(by_mail), "deprovision.memberships", "needs references.user");
+}

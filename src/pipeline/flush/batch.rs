@@ -5,14 +5,19 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::core::desired::Presence;
-use crate::core::gap::{Gap, References, Rules, Seen, gap};
+use crate::core::dialect::WholeList;
+use crate::core::gap::{Gap, Rules, Seen, gap};
 use crate::core::ledger::{MemberChanges, member_changes};
 use crate::core::operation::Operation;
 use crate::core::plan::{self, MemberStyle, Planned, Sent};
-use crate::core::record::{MemberEntry, Record};
+use crate::core::record::{MemberEntry, Record, referred};
+use crate::core::reference::References;
 use crate::core::resource::{ResourceKey, ResourceType, TargetId};
 use crate::core::settle::Entries;
 use crate::pipeline::ports::{Loaded, Version};
+
+/// What a resource names: its type and its name in the source's terms.
+pub(super) type Named = (ResourceType, String);
 
 /// One resource of a batch.
 #[derive(Clone, Debug)]
@@ -43,6 +48,13 @@ pub(super) enum Strangers {
     Unknown,
     /// These are there and go.
     Found(Vec<TargetId>),
+    /// Whoever is there goes, but for these, as they are on the wire.
+    AllBut {
+        members: Vec<String>,
+        how: WholeList,
+        /// How many go, where the target tells.
+        found: Option<usize>,
+    },
 }
 
 /// What is to be done about one resource next.
@@ -58,11 +70,23 @@ pub(super) enum Next {
     NotSupported(&'static str),
     /// Compare the members with the target's.
     Compare,
-    /// Nothing to write; these references are pending, and ledger entries may turn out clean.
-    /// `gone`: references to what is deleted at the source, which may come back.
-    Rest { pending: Vec<String>, clean: Vec<String>, gone: Vec<String> },
+    /// Nothing to write.
+    Rest(Idle),
     /// Write this.
     Write(Box<Ready>),
+}
+
+/// What was found out of a resource that needs nothing.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Idle {
+    /// References that are not at the target yet.
+    pub pending: Vec<String>,
+    /// Ledger entries that turned out clean.
+    pub clean: Vec<String>,
+    /// References to what is deleted at the source, which may come back.
+    pub gone: Vec<String>,
+    /// Members who have left, and may come back.
+    pub left: Vec<String>,
 }
 
 /// A write, ready to be claimed and sent.
@@ -92,13 +116,15 @@ impl Item {
     }
 
     /// The values of this resource's references that are to be resolved.
-    pub fn references(&self) -> Vec<String> {
+    /// `all`: those of members who go as well.
+    pub fn references(&self, all: bool) -> Vec<Named> {
         let named = |entry: &MemberEntry| {
-            (self.record.wants_member(entry) && entry.mark.is_wanted())
+            all || (self.record.wants_member(entry) && entry.mark.is_wanted())
                 || entry.is_unnamed(self.record.incarnation)
         };
         let wanted = self.entries.iter().filter(|(_, entry)| named(entry));
-        wanted.map(|(value, _)| value.clone()).chain(crate::core::gap::references(&self.record)).collect()
+        let manager = crate::core::gap::references(&self.record).map(|value| (ResourceType::User, value));
+        wanted.map(|(value, entry)| (entry.kind, value.clone())).chain(manager).collect()
     }
 
     /// References that may come into being: pending ones, and members whose user is deleted for now.
@@ -110,6 +136,12 @@ impl Item {
             })
         };
         pending.iter().chain(clean.iter().filter(wanted)).cloned().collect()
+    }
+
+    /// What is named by this value.
+    pub fn referred(&self, value: &str) -> Option<ResourceKey> {
+        let kind = self.entries.get(value).map_or(ResourceType::User, |entry| entry.kind);
+        referred(kind, value)
     }
 
     /// Plans the next step; `bulk_id` correlates the operation in its batch.
@@ -180,7 +212,7 @@ impl Item {
         let (pending, gone): (Vec<String>, Vec<String>) =
             (changes.pending.into_iter().collect(), changes.gone.into_iter().collect());
         let Some(id) = id.filter(|_| self.key.kind == ResourceType::Group) else {
-            return Next::Rest { pending, clean: Vec::new(), gone };
+            return Next::Rest(Idle { pending, gone, ..Idle::default() });
         };
         let mut members = self.members(rules, references);
         if members.is_empty() {
@@ -193,8 +225,15 @@ impl Item {
                     members.remove = strangers.iter().map(|id| (stranger(id), id.clone())).collect();
                     members.remove.truncate(rules.dialect.members_per_request);
                 }
+                Strangers::AllBut { members, how, .. } => {
+                    if rules.etag && self.record.etag.is_none() && self.live.is_none() {
+                        return Next::Read;
+                    }
+                    let list = plan::member_list(&self.key, &self.record, id, bulk_id, members, *how);
+                    return Rest { pending, more: true, ..Rest::default() }.ready(list);
+                }
                 Strangers::Stay | Strangers::Unknown | Strangers::Found(_) => {
-                    return Next::Rest { pending, clean: members.clean, gone };
+                    return Next::Rest(Idle { pending, clean: members.clean, gone, left: members.left });
                 }
             }
         }
@@ -203,7 +242,7 @@ impl Item {
             return Next::Read;
         }
         let style = match self.live.as_ref().filter(|_| !rules.patches(self.key.kind)) {
-            Some(live) => MemberStyle::Put(live),
+            Some(live) => MemberStyle::Put(live, rules.dialect.member_value),
             None => MemberStyle::Patch(rules.dialect.removal),
         };
         let rest = Rest::of(&members, pending, self.more_entries);
@@ -231,7 +270,8 @@ impl Rest {
 
     fn of(members: &MemberChanges, mut pending: Vec<String>, more_entries: bool) -> Self {
         pending.extend(members.pending.iter().cloned());
-        Self { pending, clean: members.clean.clone(), more: members.more || more_entries }
+        let clean = [members.clean.as_slice(), &members.left].concat();
+        Self { pending, clean, more: members.more || more_entries }
     }
 
     fn ready(self, planned: Planned) -> Next {

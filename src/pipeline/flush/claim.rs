@@ -3,17 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures_util::future::join_all;
-
 use super::Flush;
 use super::batch::{Claimed, Items, Ready};
 use crate::core::generation::Generation;
-use crate::core::record::user_key;
 use crate::core::resource::ResourceKey;
 use crate::core::schedule::Lane;
 use crate::core::settle;
 use crate::pipeline::ports::{OtherGeneration, Publisher, Reschedule, Store, StoreError, Swapped, Target};
-use crate::pipeline::settings::ReferenceKind;
 
 impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     /// Leases and claims: written down before anything is sent. What was merged meanwhile is planned again.
@@ -41,7 +37,6 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             swaps.push(item.swap(Reschedule::Keep, &ready.touched()));
             claims.push(Claimed { item, ready, news: false, touched: false });
         }
-        self.list_members(&claims).await?;
         let swapped = self.store.swap(&swaps).await?;
         let (mut begun, mut missed) = (Vec::new(), Vec::new());
         for (mut claim, swapped) in claims.into_iter().zip(swapped) {
@@ -68,20 +63,5 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         }
         self.gate.suspect();
         Err(StoreError { what: "claim resources".into(), source: OtherGeneration.into() })
-    }
-
-    /// Who lists a user is told when it gets another id: registered before it is written.
-    async fn list_members(&self, claims: &[Claimed]) -> Result<(), StoreError> {
-        if self.settings.references != ReferenceKind::ExternalId {
-            return Ok(());
-        }
-        let listed = claims.iter().flat_map(|claim| {
-            let added = claim.ready.sent.added.iter().filter_map(|(value, _)| user_key(value));
-            let manager = crate::core::gap::references(&claim.item.record).and_then(|value| user_key(&value));
-            added.chain(manager).map(|on| (on, &claim.item.key))
-        });
-        let listed: Vec<(ResourceKey, &ResourceKey)> = listed.collect();
-        let registered = join_all(listed.iter().map(|(on, key)| self.store.depend(on, key))).await;
-        registered.into_iter().collect::<Result<Vec<_>, StoreError>>().map(drop)
     }
 }

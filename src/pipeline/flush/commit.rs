@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::Flush;
 use super::batch::{Claimed, Item, Ready};
-use super::strangers::acknowledged;
-use crate::core::gap::Reference;
+use super::strangers::{acknowledged, refused};
 use crate::core::letter::Class;
 use crate::core::outcome::Answer;
 use crate::core::plan::Purpose;
 use crate::core::record::Record;
-use crate::core::resource::{ResourceKey, TargetId};
+use crate::core::reference::{Reference, References};
+use crate::core::resource::{ResourceKey, ResourceType, TargetId};
 use crate::core::schedule::{Due, Lane, Millis};
 use crate::core::settle::{self, Entries};
 use crate::pipeline::ports::{Load, Loaded, Publisher, Reschedule, Store, StoreError, Swap, Swapped, Target};
@@ -161,6 +161,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 self.doubt(&mut record, ready, *doubt, now);
                 let (words, round) = (settle::words(&record, intent), settle::round(&record, &entries));
                 settle::bury(&mut record, &mut entries, &words, round);
+                refused(&mut record, &item.strangers);
             }
         }
         self.reschedule(item, ready, &mut record, change, now.plus(wait));
@@ -172,7 +173,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let done = matches!(change, Change::Applied { .. } | Change::Buried { .. });
         let lane = lane(&item.key, record);
         let compare = record.strangers.is_some() && self.settings.members_are_authoritative;
-        let rest = item.changed || ready.more || record.verify || record.scan_members || compare;
+        let untold = self.is_untold(&item.key, record);
+        let rest = item.changed || ready.more || record.verify || record.scan_members || compare || untold;
         if !done || rest || self.has_gap(&item.key, record) {
             record.due = Some(Due { lane, at });
             return;
@@ -184,8 +186,11 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     /// True unless nothing is left to write, members and pending references apart.
     pub(super) fn has_gap(&self, key: &ResourceKey, record: &Record) -> bool {
         use crate::core::gap::{Gap, Seen, gap};
-        let references = crate::core::gap::references(record).into_iter().map(|name| (name, Reference::Gone));
-        let gap = gap(key, record, &self.rules(), Seen::default(), &references.collect());
+        let mut references = References::new();
+        if let Some(name) = crate::core::gap::references(record) {
+            references.insert(ResourceType::User, name, Reference::Gone);
+        }
+        let gap = gap(key, record, &self.rules(), Seen::default(), &references);
         !matches!(gap, Gap::None(_))
     }
 

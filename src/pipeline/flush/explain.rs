@@ -7,14 +7,14 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Flush;
-use super::batch::{Item, Next};
+use super::batch::{Idle, Item, Next};
 use crate::core::circuit::Circuit;
 use crate::core::desired::{Presence, Wanted};
 use crate::core::dialect::Dialect;
-use crate::core::gap::References;
 use crate::core::mark::Stage;
 use crate::core::operation::Operation;
 use crate::core::record::{Record, WaitReason};
+use crate::core::reference::References;
 use crate::core::resource::ResourceKey;
 use crate::core::schedule::Millis;
 use crate::pipeline::head::Head;
@@ -199,8 +199,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let mut item = Item::loaded(loaded, self.strangers());
         item.more_entries = entries.len() >= MAX_ENTRIES;
         item.entries = entries.into_iter().collect();
-        let mut references = References::new();
-        let wanted = item.references().into_iter().collect();
+        let mut references = self.unresolved(key.kind);
+        let wanted = item.references(references.need_names()).into_iter().collect();
         self.resolve_from_records(&wanted, &mut references).await?;
         Ok((item, references))
     }
@@ -230,17 +230,17 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                     | Next::Compare
                     | Next::NoBase
                     | Next::NotSupported(_)
-                    | Next::Rest { .. } => step("find", &detail, None),
+                    | Next::Rest(_) => step("find", &detail, None),
                 }
             }
             Next::Read => step("read", "the target's resource is read before it is written", None),
             Next::NotSupported(why) => step("nothing", why, None),
             Next::Compare => step("read", "the target's members are compared with the source's list", None),
             Next::NoBase => step("wait", "only patches are known, and the target does not have it", None),
-            Next::Rest { pending, .. } if pending.is_empty() => {
+            Next::Rest(idle) if idle.pending.is_empty() => {
                 step("nothing", "the target has what is wanted", None)
             }
-            Next::Rest { pending, .. } => {
+            Next::Rest(Idle { pending, .. }) => {
                 let detail = format!("{} references are not at the target yet", pending.len());
                 step("wait", &detail, None)
             }

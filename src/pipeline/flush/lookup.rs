@@ -8,18 +8,18 @@ use futures_util::stream;
 use serde_json::Value;
 
 use super::Flush;
-use super::batch::{Item, Items, Ready};
+use super::batch::{Item, Items, Named, Ready};
 use super::commit::may_be_listed_by_another_id;
 use crate::core::applied::at;
 use crate::core::desired::Presence;
 use crate::core::dialect::TypeDialect;
-use crate::core::gap::{Reference, References};
 use crate::core::letter::Class;
 use crate::core::matching::{Match, Matcher, Term, choose, terms};
 use crate::core::outcome::Answer;
 use crate::core::path::Path;
 use crate::core::plan::Purpose;
 use crate::core::record::Record;
+use crate::core::reference::{Reference, References};
 use crate::core::resource::{ETag, ResourceKey, ResourceType, TargetId};
 use crate::core::schedule::Lane;
 use crate::core::settle::{self, Sight};
@@ -98,7 +98,11 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         for key in keys {
             let Some(item) = items.get_mut(key) else { continue };
             let terms = terms(key, &item.record, &self.settings.dialect.of(key.kind).matching);
-            match choose(key, &terms, found, self.settings.adopt) {
+            let mut chosen = choose(key, &terms, found, self.settings.adopt);
+            if let (Match::None, Some(hidden)) = (&chosen, self.hidden(key, &item.record).await) {
+                chosen = choose(key, &terms, &[hidden], self.settings.adopt);
+            }
+            match chosen {
                 Match::None => {
                     settle::absent(&mut item.record);
                     item.absent = true;
@@ -148,6 +152,14 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             }
         }
         Ok(())
+    }
+
+    /// What was deleted there, and is only hidden: no lookup shows it, and a second one is refused.
+    async fn hidden(&self, key: &ResourceKey, record: &Record) -> Option<Value> {
+        let id = record.hidden_id()?;
+        // whatever it says else, it is not there: then it stays refused
+        let answer = self.target.read(key.kind, id).await.ok()?;
+        answer.resource
     }
 
     /// What carries no externalId is not adopted while a POST of ours may still be processed: then there would be two.
@@ -220,83 +232,111 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     /// A failure is the target's: what is not known then is not pending, but not known.
     pub(super) async fn resolve_at_target(
         &self,
-        values: &[String],
+        named: &[Named],
         references: &mut References,
     ) -> Result<(), Failure> {
         let now = self.clock.now();
-        let ask: Vec<&String> = {
-            let mut learnt = self.learnt();
-            learnt.absent.retain(|_, since| now.since(*since) < ABSENT_FOR);
-            let nobody = learnt.empty.contains(&ResourceType::User);
-            values.iter().filter(|value| !nobody && !learnt.absent.contains_key(*value)).collect()
-        };
-        let attribute = match self.settings.references {
-            ReferenceKind::ExternalId => Matcher::ExternalId.path(),
-            ReferenceKind::UserName => Matcher::UserName.path(),
-            ReferenceKind::Email => Matcher::Email.path(),
-        };
-        for some in ask.chunks(QUERIES_PER_FILTER) {
-            let queries: Vec<Query> = some.iter().map(|v| Query { attribute, value: (*v).clone() }).collect();
-            let found = match self.target.find(ResourceType::User, &queries).await {
-                Ok(found) => found,
-                // it can't filter by that: they are pending until somebody creates them
-                Err(Failure::Answered(answer)) if answer.status == 400 && answer.scim_error => return Ok(()),
-                Err(failure) => return Err(failure),
+        for kind in ResourceType::ALL {
+            let Some(attribute) = self.reference_attribute(kind) else { continue };
+            let ask: Vec<&String> = {
+                let mut learnt = self.learnt();
+                learnt.absent.retain(|_, since| now.since(*since) < ABSENT_FOR);
+                let of_kind = named.iter().filter(|(of, _)| *of == kind && !learnt.empty.contains(&kind));
+                of_kind.filter(|named| !learnt.absent.contains_key(*named)).map(|(_, value)| value).collect()
             };
-            let ids = self.by_reference(&found);
-            let mut learnt = self.learnt();
-            for value in some {
-                match ids.get(&self.spelled(value)) {
-                    Some(id) => drop(references.insert((*value).clone(), Reference::Id(id.clone()))),
-                    None if learnt.absent.len() < MAX_ABSENT => {
-                        learnt.absent.insert((*value).clone(), now);
-                    }
-                    None => {}
-                }
+            for some in ask.chunks(QUERIES_PER_FILTER) {
+                self.resolve_some(kind, attribute, some, references).await?;
             }
         }
         Ok(())
     }
 
-    /// References compare exactly by externalId, and in any case by user name or e-mail address.
-    fn spelled(&self, value: &str) -> String {
-        match self.settings.references {
-            ReferenceKind::ExternalId => value.to_owned(),
-            ReferenceKind::UserName | ReferenceKind::Email => value.to_lowercase(),
-        }
-    }
-
-    /// The ids of resources by what references call them; what two resources are called is nobody's name.
-    fn by_reference(&self, found: &[Value]) -> BTreeMap<String, TargetId> {
-        let mut ids: BTreeMap<String, Option<TargetId>> = BTreeMap::new();
-        for resource in found {
-            let Some(id) = at(resource, &Path::core("id")).and_then(Value::as_str).and_then(TargetId::new)
-            else {
-                continue;
-            };
-            for name in self.names(resource) {
-                let slot = ids.entry(self.spelled(&name)).or_insert_with(|| Some(id.clone()));
-                if slot.as_ref() != Some(&id) {
-                    *slot = None;
-                }
+    /// By what references to this type are looked up; none: not at all.
+    fn reference_attribute(&self, kind: ResourceType) -> Option<Matcher> {
+        match (kind, self.settings.references) {
+            (ResourceType::User, ReferenceKind::ExternalId) => Some(Matcher::ExternalId),
+            (ResourceType::User, ReferenceKind::UserName) => Some(Matcher::UserName),
+            (ResourceType::User, ReferenceKind::Email) => Some(Matcher::Email),
+            // where a group's externalId is not the source's key, only groups of this relay are known
+            (ResourceType::Group, _) => {
+                let matching = &self.settings.dialect.groups.matching;
+                matching.contains(&Matcher::ExternalId).then_some(Matcher::ExternalId)
             }
         }
-        ids.into_iter().filter_map(|(name, id)| Some((name, id?))).collect()
     }
 
-    fn names(&self, resource: &Value) -> Vec<String> {
-        let text =
-            |attribute: &str| at(resource, &Path::core(attribute)).and_then(Value::as_str).map(str::to_owned);
-        match self.settings.references {
-            ReferenceKind::ExternalId => text("externalId").into_iter().collect(),
-            ReferenceKind::UserName => text("userName").into_iter().collect(),
-            ReferenceKind::Email => {
+    async fn resolve_some(
+        &self,
+        kind: ResourceType,
+        attribute: Matcher,
+        some: &[&String],
+        references: &mut References,
+    ) -> Result<(), Failure> {
+        let query = |value: &&String| Query { attribute: attribute.path(), value: (*value).clone() };
+        let found = match self.target.find(kind, &some.iter().map(query).collect::<Vec<_>>()).await {
+            Ok(found) => found,
+            // it can't filter by that: they are pending until somebody creates them
+            Err(Failure::Answered(answer)) if answer.status == 400 && answer.scim_error => return Ok(()),
+            Err(failure) => return Err(failure),
+        };
+        let (ids, now) = (by_reference(attribute, &found), self.clock.now());
+        let mut learnt = self.learnt();
+        for value in some {
+            match ids.get(&spelled(attribute, value)) {
+                Some((id, name)) => {
+                    if let Some(name) = name {
+                        references.call(id, name.clone());
+                    }
+                    // what is known of it is known better
+                    if references.get(kind, value).is_none() {
+                        references.insert(kind, (*value).clone(), Reference::Id(id.clone()));
+                    }
+                }
+                None if learnt.absent.len() < MAX_ABSENT => {
+                    learnt.absent.insert((kind, (*value).clone()), now);
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// References compare exactly by externalId, and in any case by user name or e-mail address.
+fn spelled(attribute: Matcher, value: &str) -> String {
+    match attribute {
+        Matcher::ExternalId => value.to_owned(),
+        Matcher::UserName | Matcher::DisplayName | Matcher::Email => value.to_lowercase(),
+    }
+}
+
+/// The ids and user names of resources by what references call them; what two resources are called is nobody's name.
+fn by_reference(attribute: Matcher, found: &[Value]) -> BTreeMap<String, (TargetId, Option<String>)> {
+    let mut ids: BTreeMap<String, Option<(TargetId, Option<String>)>> = BTreeMap::new();
+    let text = |resource: &Value, name: &str| {
+        at(resource, &Path::core(name)).and_then(Value::as_str).map(str::to_owned)
+    };
+    for resource in found {
+        let Some(id) = text(resource, "id").and_then(TargetId::new) else { continue };
+        let names: Vec<String> = match attribute {
+            Matcher::ExternalId | Matcher::UserName | Matcher::DisplayName => {
+                text(resource, attribute.path()).into_iter().collect()
+            }
+            Matcher::Email => {
                 let emails =
                     at(resource, &Path::core("emails")).and_then(Value::as_array).into_iter().flatten();
                 emails.filter_map(|email| Some(email.get("value")?.as_str()?.to_owned())).collect()
             }
+        };
+        for name in names {
+            let called = || Some((id.clone(), text(resource, "userName")));
+            let slot = ids.entry(spelled(attribute, &name)).or_insert_with(called);
+            if slot.as_ref().is_none_or(|(held, _)| *held != id) {
+                *slot = None;
+            }
         }
     }
+    ids.into_iter().filter_map(|(name, id)| Some((name, id?))).collect()
 }
 
 /// By every matching attribute whose value is known and which the target can filter by; by the others where there is no

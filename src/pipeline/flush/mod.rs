@@ -8,9 +8,11 @@ mod conditions;
 pub mod explain;
 mod guard;
 mod in_flight;
+mod listing;
 mod lookup;
 mod reason;
 mod references;
+mod resolve;
 mod restraint;
 mod round;
 mod send;
@@ -94,7 +96,7 @@ struct Learnt {
     /// Types of which the target had none when it was first asked: no lookup before a create.
     empty: BTreeSet<ResourceType>,
     /// References looked up in vain, and when.
-    absent: BTreeMap<String, Millis>,
+    absent: BTreeMap<batch::Named, Millis>,
     /// Resources that this process is working on.
     in_flight: InFlight,
     company: Company,

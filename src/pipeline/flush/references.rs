@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::batch::Ready;
 use crate::core::applied::Fingerprint;
-use crate::core::gap::{Reference, manager};
+use crate::core::gap::manager;
 use crate::core::operation::Write;
+use crate::core::reference::Reference;
 use crate::core::resource::TargetId;
 
 impl Ready {

@@ -8,10 +8,10 @@ use super::batch::{Claimed, Item, Items, Next, Ready};
 use super::start::Draw;
 use super::{COMPANY_POLL, Flush, Pace};
 use crate::core::desired::Presence;
-use crate::core::gap::{Reference, References};
 use crate::core::letter::Class;
 use crate::core::plan::Purpose;
-use crate::core::record::user_key;
+use crate::core::record::referred;
+use crate::core::reference::{Reference, References};
 use crate::core::resource::{ResourceKey, ResourceType};
 use crate::core::schedule::Lane;
 use crate::core::settle;
@@ -19,7 +19,7 @@ use crate::pipeline::letters::Reason;
 use crate::pipeline::ports::{
     Load, Publisher, Reschedule, Store, StoreError, Swap, Swapped, Target, Transport,
 };
-use crate::pipeline::settings::{LEASE, ReferenceKind};
+use crate::pipeline::settings::LEASE;
 
 /// How often a resource is planned again because reading it taught something new.
 const MAX_STEPS: usize = 4;
@@ -27,13 +27,16 @@ const MAX_STEPS: usize = 4;
 /// How often a batch whose resources partly need nothing is filled up.
 const MAX_REFILLS: usize = 8;
 
+/// Groups in groups in one batch: how deep they are put into order.
+const MAX_LAYERS: usize = 8;
+
 /// What a batch is going to send.
 #[derive(Default)]
 struct Request {
     claimed: Vec<Claimed>,
     /// Writes planned so far, by which operations are numbered: some are held or merged into before they are claimed.
     planned: usize,
-    /// Users created in it.
+    /// What is created in it.
     in_batch: References,
 }
 
@@ -91,17 +94,29 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     async fn round(&self, keys: &[ResourceKey], request: &mut Request) -> Result<(), StoreError> {
         let mut items = self.load(keys).await?;
         for kind in ResourceType::ALL {
-            let (mut of_kind, others): (Items, Items) =
-                items.into_iter().partition(|(key, _)| key.kind == kind);
+            let (of_kind, others): (Items, Items) = items.into_iter().partition(|(key, _)| key.kind == kind);
             items = others;
-            let references = self.resolve(&mut of_kind, &request.in_batch).await?;
-            let ready = self.learn(&mut of_kind, &references, request.planned).await?;
-            request.planned += ready.len();
-            let ready = self.guarded(&mut of_kind, ready).await?;
-            let begun = self.begin(of_kind, ready).await?;
-            request.in_batch.extend(self.created_in_batch(&begun));
-            request.claimed.extend(begun);
+            for layer in layers(of_kind) {
+                self.plan(kind, layer, request).await?;
+            }
         }
+        Ok(())
+    }
+
+    /// Plans resources of one type that do not name each other, and claims what is to be written.
+    async fn plan(
+        &self,
+        kind: ResourceType,
+        mut items: Items,
+        request: &mut Request,
+    ) -> Result<(), StoreError> {
+        let references = self.resolve(kind, &mut items, &request.in_batch).await?;
+        let ready = self.learn(&mut items, &references, request.planned).await?;
+        request.planned += ready.len();
+        let ready = self.guarded(&mut items, ready).await?;
+        let begun = self.begin(items, ready).await?;
+        request.in_batch.extend(self.created_in_batch(&begun));
+        request.claimed.extend(begun);
         Ok(())
     }
 
@@ -121,8 +136,9 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 item.changed = true;
                 self.members_again(item).await?;
             }
-            if item.key.kind == ResourceType::Group {
-                self.load_members(item).await?;
+            match item.key.kind {
+                ResourceType::User => self.tell_groups(item).await?,
+                ResourceType::Group => self.load_members(item).await?,
             }
             if expired.contains(&item.key) {
                 settle::expired_members(&mut item.record, &item.entries);
@@ -260,8 +276,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                         self.settle_dead(items, &key, Reason::of(Class::NotSupported, why)).await?;
                         continue;
                     }
-                    Next::Rest { pending, clean, gone } => {
-                        self.settle_rest(items, &key, pending, &clean, &gone).await?;
+                    Next::Rest(idle) => {
+                        self.settle_rest(items, &key, idle).await?;
                         continue;
                     }
                     Next::Write(_) if self.must_look(item) => read.push(key.clone()),
@@ -297,70 +313,46 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         Ok(ready)
     }
 
-    /// Users that this batch creates, by the value that members name them with.
+    /// What this batch creates, by the value that members name it with.
     fn created_in_batch(&self, begun: &[Claimed]) -> References {
-        let bulk = self.transport() == Transport::Bulk;
-        if !bulk || self.settings.references != ReferenceKind::ExternalId {
-            return References::new();
-        }
-        let created = begun.iter().filter(|claim| claim.ready.sent.purpose == Purpose::Create);
-        created
-            .filter(|claim| claim.item.key.kind == ResourceType::User)
-            .map(|claim| {
-                let bulk_id = claim.ready.operation.bulk_id.clone();
-                (claim.item.key.external_id.as_str().to_owned(), Reference::InBatch(bulk_id))
-            })
-            .collect()
-    }
-
-    /// Resolves what the items name: by our own records, then by this batch, then at the target.
-    async fn resolve(&self, items: &mut Items, in_batch: &References) -> Result<References, StoreError> {
-        let wanted: BTreeSet<String> = items.values().flat_map(Item::references).collect();
         let mut references = References::new();
-        if self.settings.references == ReferenceKind::ExternalId {
-            self.resolve_from_records(&wanted, &mut references).await?;
+        if self.transport() != Transport::Bulk {
+            return references;
         }
-        for (value, reference) in in_batch {
-            if wanted.contains(value) && !matches!(references.get(value), Some(Reference::Id(_))) {
-                references.insert(value.clone(), reference.clone());
+        for claim in begun.iter().filter(|claim| claim.ready.sent.purpose == Purpose::Create) {
+            let key = &claim.item.key;
+            if self.is_named_by_its_key(key.kind) {
+                let reference = Reference::InBatch(claim.ready.operation.bulk_id.clone());
+                references.insert(key.kind, key.external_id.as_str().to_owned(), reference);
             }
         }
-        let unknown: Vec<String> =
-            wanted.into_iter().filter(|value| !references.contains_key(value)).collect();
-        if let Err(failure) = self.resolve_at_target(&unknown, &mut references).await {
-            let open = |value: &String| unknown.contains(value) && !references.contains_key(value);
-            let waiting = items.values().filter(|item| item.references().iter().any(open));
-            let waiting: Vec<ResourceKey> = waiting.map(|item| item.key.clone()).collect();
-            self.could_not_look(items, &waiting.iter().collect::<Vec<_>>(), &failure).await;
-        }
-        Ok(references)
+        references
     }
+}
 
-    pub(super) async fn resolve_from_records(
-        &self,
-        wanted: &BTreeSet<String>,
-        references: &mut References,
-    ) -> Result<(), StoreError> {
-        let keys: Vec<(&String, ResourceKey)> =
-            wanted.iter().filter_map(|v| Some((v, user_key(v)?))).collect();
-        let loads: Vec<Load> =
-            keys.iter().map(|(_, key)| Load { key: key.clone(), members: Vec::new() }).collect();
-        if loads.is_empty() {
-            return Ok(());
+/// Groups before those that list them: a member that is created in the same request is named by it. What goes round in a
+/// circle, or is nested deeper than anybody nests, comes last, and is added when it is there.
+fn layers(mut items: Items) -> Vec<Items> {
+    let mut layers = Vec::new();
+    while !items.is_empty() && layers.len() < MAX_LAYERS {
+        let new: BTreeSet<ResourceKey> =
+            items.iter().filter(|(_, item)| item.record.id.is_none()).map(|(key, _)| key.clone()).collect();
+        let waits = |item: &Item| {
+            let named = item.references(false).into_iter().filter(|(kind, _)| *kind == ResourceType::Group);
+            named.filter_map(|(kind, value)| referred(kind, &value)).any(|key| new.contains(&key))
+        };
+        let (later, now): (Items, Items) = items.into_iter().partition(|(_, item)| waits(item));
+        if now.is_empty() {
+            layers.push(later);
+            return layers;
         }
-        for ((value, _), loaded) in keys.into_iter().zip(self.store.load(&loads).await?) {
-            let reference = match (loaded.record.id, loaded.record.desired.presence()) {
-                (Some(id), _) => Reference::Id(id),
-                // not looked for yet
-                (None, Presence::Deleted) if loaded.record.verify => Reference::Pending,
-                (None, Presence::Deleted) => Reference::Gone,
-                (None, Presence::Alive) => Reference::Pending,
-                (None, Presence::Unborn) => continue,
-            };
-            references.insert(value.clone(), reference);
-        }
-        Ok(())
+        layers.push(now);
+        items = later;
     }
+    if !items.is_empty() {
+        layers.push(items);
+    }
+    layers
 }
 
 impl Ready {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::Flush;
-use super::batch::{Item, Items};
+use super::batch::{Idle, Item, Items};
 use super::reason::refused_letter;
 use crate::core::desired::Presence;
 use crate::core::implied::implied;
@@ -26,19 +26,23 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         &self,
         items: &mut Items,
         key: &ResourceKey,
-        pending: Vec<String>,
-        clean: &[String],
-        gone: &[String],
+        idle: Idle,
     ) -> Result<(), StoreError> {
         let Some(mut item) = items.remove(key) else { return Ok(()) };
+        let Idle { pending, clean, gone, left } = idle;
         let now = self.clock.now();
-        let open = [item.open(&pending, clean).as_slice(), gone].concat();
+        let open = [item.open(&pending, &clean), gone].concat();
+        let clean = &[clean.as_slice(), &left].concat();
         for value in clean {
             if let Some(entry) = item.entries.get_mut(value) {
                 entry.dirty = false;
             }
         }
-        if self.register(key, &open).await? {
+        let named = |values: &[String]| -> Vec<ResourceKey> {
+            values.iter().filter_map(|value| item.referred(value)).collect()
+        };
+        let (open, left) = (named(&open), named(&left));
+        if self.register(key, &open).await? || self.is_anyone_back(key, &left).await? {
             item.record.due = Some(Due { lane: Lane::Members, at: now });
             return self.put_back(item, &[]).await;
         }
@@ -53,7 +57,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             return self.put_back(item, clean).await;
         }
         let alive = item.record.desired.presence() != Presence::Deleted;
-        if item.more_entries || (item.record.scan_members && alive) {
+        if item.more_entries || (item.record.scan_members && alive) || self.is_untold(key, &item.record) {
             item.record.due = Some(Due { lane: Lane::Members, at: now });
             return self.put_back(item, clean).await;
         }
@@ -68,10 +72,8 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     }
 
     /// Registers a resource as waiting for these; true if one of them has come into being meanwhile.
-    async fn register(&self, key: &ResourceKey, pending: &[String]) -> Result<bool, StoreError> {
-        let keys = pending.iter().filter_map(|value| crate::core::record::user_key(value));
-        let keys: Vec<ResourceKey> = keys.collect();
-        let registered = join_all(keys.iter().map(|on| self.store.depend(on, key))).await;
+    pub(super) async fn register(&self, key: &ResourceKey, on: &[ResourceKey]) -> Result<bool, StoreError> {
+        let registered = join_all(on.iter().map(|on| self.store.depend(on, key))).await;
         let ids = registered.into_iter().collect::<Result<Vec<Option<TargetId>>, StoreError>>()?;
         Ok(ids.iter().any(Option::is_some))
     }
@@ -97,7 +99,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     ) -> Result<(), StoreError> {
         let Some(item) = items.get_mut(key) else { return Ok(()) };
         if crate::core::gap::wants_only_inactive(&item.record) {
-            return self.settle_rest(items, key, Vec::new(), &[], &[]).await;
+            return self.settle_rest(items, key, Idle::default()).await;
         }
         let now = self.clock.now();
         let waiting = settle::waits(&mut item.record, WaitReason::Base, now);
@@ -178,7 +180,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let touched: Vec<String> = words.members.iter().map(|(value, _)| value.clone()).collect();
         settle::bury(&mut item.record, &mut item.entries, &words, round);
         item.record.verify = false;
-        let open = self.has_gap(key, &item.record) || item.more_entries;
+        let open = self.has_gap(key, &item.record) || item.more_entries || self.is_untold(key, &item.record);
         item.record.settle();
         item.record.due = open.then(|| Due { lane: lane(key, &item.record), at: self.clock.now() });
         self.put_back(item, &touched).await

@@ -10,7 +10,7 @@ use std::fmt;
 use std::io;
 
 pub use self::schema::*;
-use crate::core::dialect::{self, BulkKey, Dialect, MemberRemoval, TypeDialect, UpdateBy};
+use crate::core::dialect::{self, BulkKey, Dialect, MemberRemoval, MemberValue, TypeDialect, UpdateBy};
 use crate::core::matching::Matcher;
 use crate::core::resource::ResourceType;
 use crate::pipeline::ports::{BulkLimits, Capabilities as Has};
@@ -122,6 +122,13 @@ impl Profile {
                 Removal::Filter => MemberRemoval::FilterPath,
                 Removal::Values => MemberRemoval::ValueList,
             },
+            member_value: match self.members.value {
+                MemberForm::Id => MemberValue::Id,
+                MemberForm::UserName => MemberValue::UserName,
+            },
+            members_listed: self.members.listed,
+            replace_members: self.members.replace,
+            remove_all_members: self.members.remove_all,
             members_per_request: members.map_or(dialect::MEMBERS_PER_REQUEST, std::num::NonZero::get),
             bulk_key: match self.bulk.correlation {
                 CorrelationKey::BulkId => BulkKey::BulkId,

@@ -100,6 +100,12 @@ fn contradictions(profile: &Profile, table: &Table) -> Vec<(String, String)> {
     for (section, said) in [("users", &profile.users), ("groups", &profile.groups)] {
         of_type(section, said, &mut problem);
     }
+    if !profile.members.listed && profile.groups.update == Update::Put {
+        problem(
+            "members.listed",
+            "must be true with groups.update = \"put\": a PUT of what was read would empty the group",
+        );
+    }
     for key in profile.sources.keys() {
         if !is_set(table, key) {
             problem(&format!("sources.{key}"), "is the source of a key that this profile does not set");

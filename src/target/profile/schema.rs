@@ -273,17 +273,28 @@ pub enum Attribute {
 pub struct Members {
     /// How one is taken out by PATCH.
     pub removal: Removal,
-    /// False: a PATCH that replaces the whole list is refused.
-    pub replace: bool,
-    /// False: a PATCH that removes all at once is refused.
-    pub remove_all: bool,
-    /// False: groups are shown without their members.
+    /// What a user is as a member: it counts for adding, removing and comparing. Groups in groups are always ids.
+    pub value: MemberForm,
+    /// False: a group that is read does not show its members. With `conflict.members = "authoritative"` the whole list is
+    /// written then, if `replace` or `remove_all` allows it; else members that others added stay.
     pub listed: bool,
+    /// False: a PATCH that replaces all members is refused. The relay sends one only where `listed` is false, and for no more
+    /// members than fit into a request.
+    pub replace: bool,
+    /// False: a PATCH that removes all members by naming none is refused. The relay sends one only where `listed` is false and
+    /// the source lists nobody.
+    pub remove_all: bool,
 }
 
 impl Default for Members {
     fn default() -> Self {
-        Self { removal: Removal::Filter, replace: true, remove_all: true, listed: true }
+        Self {
+            removal: Removal::Filter,
+            value: MemberForm::Id,
+            listed: true,
+            replace: true,
+            remove_all: true,
+        }
     }
 }
 
@@ -390,4 +401,15 @@ pub enum LargePage {
     Cut,
     /// 429.
     Busy,
+}
+
+/// What a user is as a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum MemberForm {
+    /// Its id.
+    #[serde(rename = "id")]
+    Id,
+    /// Its `userName`. Members are not added in the bulk request that creates them: only ids can be referred to.
+    #[serde(rename = "userName")]
+    UserName,
 }

@@ -168,3 +168,22 @@ fn a_base_path_is_compared_from_its_end() {
     }
     assert!(read("").fits_base_path("/anything"));
 }
+
+#[test]
+fn members_are_ids_unless_the_profile_says_otherwise() {
+    use crate::core::dialect::MemberValue;
+    assert_eq!(read("").dialect().member_value, MemberValue::Id);
+    assert_eq!(read("[members]\nvalue = \"userName\"\n").dialect().member_value, MemberValue::UserName);
+}
+
+#[test]
+fn what_is_not_listed_is_not_put() {
+    let text = "[groups]\nupdate = \"put\"\n[members]\nlisted = false\n";
+    assert!(
+        problems(text).contains("line 4, members.listed: must be true with groups.update"),
+        "{}",
+        problems(text)
+    );
+    let dialect = read("[members]\nlisted = false\nreplace = true\nremove_all = true\n").dialect();
+    assert!(!dialect.members_listed && dialect.replace_members && dialect.remove_all_members);
+}

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use scim_relay::core::gap::Deprovisioning;
+use scim_relay::core::listing::Memberships;
 use scim_relay::core::path::ENTERPRISE;
 use scim_relay::core::resource::{ResourceKey, ResourceType};
 
@@ -31,6 +32,7 @@ pub struct Check<'a> {
     pub foreign: &'a Foreign,
     pub user: Deprovisioning,
     pub group: Deprovisioning,
+    pub memberships: Memberships,
     pub problems: Vec<String>,
 }
 
@@ -150,6 +152,16 @@ impl Check<'_> {
         self.directory.with_external_id(ResourceType::User, name).first().map(|(id, _)| *id)
     }
 
+    /// True if whoever has this id is inactive, and with it in no group.
+    fn is_out(&self, id: &str) -> bool {
+        let active = self.directory.get(id).and_then(|stored| stored.body.get("active"));
+        self.memberships == Memberships::Remove && active == Some(&json!(false))
+    }
+
+    fn is_in_letter(&self, name: &str) -> bool {
+        self.homes.contains_key(&super::events::user(name))
+    }
+
     /// A reference to what is deleted, and not there any more, is nobody's; one to what a letter holds comes with it.
     fn is_void(&self, name: &str) -> bool {
         let key = super::events::user(name);
@@ -177,7 +189,15 @@ impl Check<'_> {
         for (member, word) in expected.members.iter().filter(|(_, word)| word.value) {
             let held = home.has_member(member, word.seq);
             match self.user_id(member).cloned() {
+                // a letter may hold what makes it active or not, and with it whether it is in
+                Some(id) if self.is_out(&id) && !held && !self.is_in_letter(member) => {
+                    if actual.contains(&id) {
+                        self.note(key, format_args!("has member {member} ({id}), who has left"));
+                        allowed.insert(id);
+                    }
+                }
                 Some(id) if actual.contains(&id) || held => drop(allowed.insert(id)),
+                Some(_) if self.memberships == Memberships::Remove && self.is_in_letter(member) => {}
                 Some(id) => {
                     self.note(key, format_args!("lacks member {member} ({id}) of event {}", word.seq))
                 }

@@ -24,6 +24,12 @@ pub struct Habits {
     pub cascade: bool,
     /// A second user with an externalId is refused, as one with a taken user name is.
     pub unique: bool,
+    /// A DELETE of a user hides it: it is inactive, in no listing, known by its id, and its name is taken.
+    pub soft_delete: bool,
+    /// Groups are shown with their members.
+    pub lists_members: bool,
+    /// A PATCH may write the whole list of members.
+    pub whole_lists: bool,
     /// An attribute that can't be removed by a PATCH.
     pub stubborn: Option<&'static str>,
 }
@@ -58,6 +64,8 @@ pub struct Directory {
     stored: BTreeMap<String, Stored>,
     /// Ids by type, attribute and value: a company of ten thousand is not searched through for each write.
     index: BTreeSet<(ResourceType, &'static str, String, String)>,
+    /// Deleted and only hidden.
+    hidden: BTreeSet<String>,
     ids: u64,
     versions: u64,
     /// What a provider saw that no promise allows.
@@ -70,6 +78,7 @@ impl Directory {
             habits,
             stored: BTreeMap::new(),
             index: BTreeSet::new(),
+            hidden: BTreeSet::new(),
             ids: 0,
             versions: 0,
             violations: Vec::new(),
@@ -109,13 +118,16 @@ impl Directory {
             "externalId" => query.value.clone(),
             _ => query.value.to_lowercase(),
         };
-        self.indexed(kind, query.attribute, &value)
+        self.indexed(kind, query.attribute, &value).filter(|id| !self.hidden.contains(*id))
     }
 
     /// The resource as it is answered.
     pub fn shown(&self, id: &str) -> Option<Value> {
         let stored = self.stored.get(id)?;
         let mut body = stored.body.clone();
+        if !self.habits.lists_members && stored.kind == ResourceType::Group {
+            body.insert("members".into(), json!([]));
+        }
         body.insert("id".into(), json!(id));
         body.insert("meta".into(), json!({ "version": self.version(stored) }));
         Some(Value::Object(body))
@@ -153,12 +165,20 @@ impl Directory {
         let stored = stored.ok_or(No(404, ""))?.clone();
         self.check_version(operation, &stored)?;
         match &operation.write {
+            Write::Delete { .. } if self.habits.soft_delete && kind == ResourceType::User => {
+                self.edit(&id, |body| drop(body.insert("active".into(), json!(false))));
+                self.hidden.insert(id);
+                return Ok(Answer { status: 204, ..Answer::default() });
+            }
             Write::Delete { .. } => {
                 self.remove(&id);
                 return Ok(Answer { status: 204, ..Answer::default() });
             }
             Write::Patch { .. } if !self.habits.patch => return Err(No(501, "")),
             Write::Create { .. } | Write::Patch { .. } | Write::Put { .. } => {}
+        }
+        if !self.habits.whole_lists && scim_patch::writes_all_members(&body) {
+            return Err(No(400, "mutability"));
         }
         if self.habits.stubborn.is_some_and(|path| scim_patch::removes(&body, path)) {
             return Err(No(400, "mutability"));
@@ -172,6 +192,9 @@ impl Directory {
         };
         self.check_unique(kind, &new, Some(&id))?;
         self.check_order(operation, &stored, &new);
+        if new.get("active") == Some(&json!(true)) {
+            self.hidden.remove(&id);
+        }
         self.store(id.clone(), kind, new);
         Ok(self.answer(&id, 200))
     }

@@ -109,7 +109,12 @@ fn put(attributes: &[(&'static str, Value)], active: Option<bool>, members: Opti
 }
 
 fn list(members: &[String]) -> Value {
-    members.iter().map(|member| json!({ "value": member })).collect()
+    // `Group/x`: a group in the group
+    let one = |member: &String| match member.strip_prefix("Group/") {
+        Some(group) => json!({ "value": group, "type": "Group" }),
+        None => json!({ "value": member }),
+    };
+    members.iter().map(one).collect()
 }
 
 fn operation(part: &Part) -> Value {

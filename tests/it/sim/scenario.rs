@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use scim_relay::core::dialect::{Dialect, MemberRemoval, UpdateBy};
 use scim_relay::core::gap::Deprovisioning;
+use scim_relay::core::listing::Memberships;
 use scim_relay::core::resource::{ResourceKey, ResourceType};
 use scim_relay::pipeline::settings::{Mode, Settings};
 
@@ -102,6 +103,8 @@ impl Scenario {
         let dialect = any_dialect(dice);
         self.profile.habits.unique = dialect.users.refuses_existing;
         self.settings.dialect = Arc::new(dialect);
+        let dice = Dice::new(self.seed, "memberships");
+        self.settings.memberships = *dice.pick(&[Memberships::Keep, Memberships::Remove]);
         self
     }
 

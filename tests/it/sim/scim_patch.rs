@@ -24,8 +24,10 @@ pub fn patched(
                     drop_member(&mut body, member["value"].as_str().ok_or(Refused("invalidValue"))?);
                 }
             }
+            // the whole list goes
+            (Some("remove"), "members") if path.selector.is_none() => drop_all(&mut body),
             (Some("remove"), "members") => {
-                let id = path.selector.ok_or(Refused("mutability"))?.value;
+                let id = path.selector.expect("one is named").value;
                 let before = members(&mut body).len();
                 drop_member(&mut body, &id);
                 if strict_members && members(&mut body).len() == before {
@@ -44,6 +46,16 @@ pub fn patched(
 pub fn removes(patch: &Value, path: &str) -> bool {
     let operations = patch["Operations"].as_array().into_iter().flatten();
     operations.into_iter().any(|operation| operation["op"] == "remove" && operation["path"] == path)
+}
+
+/// True if a PatchOp writes the whole list of members.
+pub fn writes_all_members(patch: &Value) -> bool {
+    let whole = |operation: &Value| {
+        operation["path"] == "members"
+            && (operation["op"] == "replace"
+                || (operation["op"] == "remove" && !operation["value"].is_array()))
+    };
+    patch["Operations"].as_array().into_iter().flatten().any(whole)
 }
 
 fn members(body: &mut Map<String, Value>) -> &mut Vec<Value> {
@@ -65,6 +77,10 @@ fn add_members(body: &mut Map<String, Value>, added: &Value) {
 /// Takes a member out of a group.
 pub fn drop_member(body: &mut Map<String, Value>, id: &str) {
     members(body).retain(|member| member["value"] != json!(id));
+}
+
+fn drop_all(body: &mut Map<String, Value>) {
+    members(body).clear();
 }
 
 fn object<'a>(map: &'a mut Map<String, Value>, name: &str) -> &'a mut Map<String, Value> {

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use scim_relay::core::conflict::Policy;
 use scim_relay::core::gap::Deprovisioning;
 use scim_relay::core::generation::{Finding, Stamp, Standing};
+use scim_relay::core::listing::Memberships;
 use scim_relay::core::resource::ResourceKey;
 use scim_relay::core::retry::Ladder;
 use scim_relay::pipeline::ports::{Clock, Header, Message, Stamps, Store};
@@ -47,6 +48,9 @@ pub fn profile() -> Profile {
             strict_members: false,
             cascade: true,
             unique: false,
+            soft_delete: false,
+            lists_members: true,
+            whole_lists: false,
             stubborn: None,
         },
         bulk: Some(100),
@@ -80,6 +84,7 @@ pub fn settings() -> Settings {
         ladder: Ladder { delays: DELAYS.to_vec(), max_attempts: 5 },
         user: Deprovisioning::Deactivate,
         group: Deprovisioning::Delete,
+        memberships: Memberships::Keep,
         guard: None,
         conflict: Policy::default(),
         members_are_authoritative: false,
@@ -214,6 +219,7 @@ impl World {
                 foreign: &self.foreign,
                 user: self.parts.settings.user,
                 group: self.parts.settings.group,
+                memberships: self.parts.settings.memberships,
                 problems: alone,
             };
             check.run()

@@ -191,6 +191,16 @@ impl Relay {
         .await;
     }
 
+    /// The processor time that it has used so far (Linux).
+    pub fn cpu(&self) -> Duration {
+        let process = self.child.as_ref().expect("it runs").id();
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+        // behind the name in parentheses: the state, ten numbers, and then ticks of a hundredth of a second
+        let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 1..].split_whitespace().collect();
+        let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
     /// The metrics that tell how far it has come.
     pub async fn progress(&self) -> String {
         let (_, page) = self.get("/metrics").await.unwrap_or_default();
