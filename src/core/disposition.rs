@@ -69,6 +69,13 @@ pub enum Disposition {
     Trouble(Trouble),
 }
 
+impl Disposition {
+    /// True if the target is to be looked at before the next write.
+    pub fn must_verify(&self) -> bool {
+        matches!(self, Disposition::Verify | Disposition::Retry { verify: true, .. })
+    }
+}
+
 /// What is wrong with the target as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trouble {

@@ -87,6 +87,11 @@ impl Sent {
         self.set.keys()
     }
 
+    /// True if it changes attributes and members of what exists.
+    pub fn is_joined(&self) -> bool {
+        self.purpose == Purpose::Update && !(self.added.is_empty() && self.dropped.is_empty())
+    }
+
     /// True if it names other resources.
     pub fn has_references(&self) -> bool {
         !self.added.is_empty() || self.set.contains_key(&manager())
@@ -186,6 +191,30 @@ pub fn update(
         ..Sent::new(Purpose::Update)
     };
     Planned { operation: Operation { key: key.clone(), bulk_id, write }, sent }
+}
+
+/// The change of a group's attributes together with a delta of its members, in one PATCH: what fails of it is done apart.
+pub fn update_with_members(
+    key: &ResourceKey,
+    record: &Record,
+    id: TargetId,
+    bulk_id: String,
+    changes: Changes,
+    (delta, removal): (MemberChanges, MemberRemoval),
+) -> Planned {
+    let style = MemberStyle::Patch(removal);
+    let mut planned = update(key, record, id.clone(), bulk_id.clone(), changes, None);
+    let with = members(key, record, id, bulk_id, delta, style);
+    if let (Write::Patch { body, .. }, Some(Value::Array(more))) =
+        (&mut planned.operation.write, with.operation.body().map(|body| body["Operations"].clone()))
+        && let Some(Value::Array(operations)) = body.get_mut("Operations")
+    {
+        operations.extend(more);
+    }
+    let Sent { added, dropped, in_batch, .. } = with.sent;
+    planned.sent.in_batch.extend(in_batch);
+    planned.sent = Sent { added, dropped, ..planned.sent };
+    planned
 }
 
 /// `active` becomes false, and nothing else.

@@ -94,6 +94,9 @@ pub struct Record {
     /// A removal of several members met one that was not there: they are removed one by one.
     #[serde(skip_serializing_if = "is_false")]
     pub one_by_one: bool,
+    /// A change of attributes and members together failed: they go apart until nothing is pending.
+    #[serde(skip_serializing_if = "is_false")]
+    pub apart: bool,
     /// What the groups that list this user were last told of it.
     #[serde(skip_serializing_if = "Listing::is_plain")]
     pub listing: Listing,
@@ -345,6 +348,7 @@ impl Record {
         self.trouble = None;
         self.waiting = None;
         self.one_by_one = false;
+        self.apart = false;
     }
 
     /// True if the target has it, and it is active there as far as is known.

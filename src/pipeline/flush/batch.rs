@@ -168,9 +168,7 @@ impl Item {
                 Rest::default().ready(plan::delete(&self.key, &self.record, id, bulk_id))
             }
             (Gap::Update(changes), Some(id)) => {
-                let pending = changes.pending.iter().cloned().collect();
-                let rest = Rest { pending, more: !self.entries.is_empty(), ..Rest::default() };
-                rest.ready(plan::update(&self.key, &self.record, id, bulk_id, changes, overlay))
+                self.next_update(rules, references, id, bulk_id, changes, overlay)
             }
             (Gap::None(_), None) if self.has_members_without_base() => match self.absent {
                 true => Next::NoBase,
@@ -199,6 +197,29 @@ impl Item {
             self.entries.iter().map(|(value, entry)| (value.clone(), entry.clone())).collect();
         let limit = if self.record.one_by_one { 1 } else { rules.dialect.members_per_request };
         member_changes(&self.record, &entries, references, limit)
+    }
+
+    /// Attributes, and members with them where that costs no request of their own.
+    fn next_update(
+        &self,
+        rules: &Rules,
+        references: &References,
+        id: TargetId,
+        bulk_id: String,
+        changes: crate::core::gap::Changes,
+        overlay: Option<&Value>,
+    ) -> Next {
+        let pending: Vec<String> = changes.pending.iter().cloned().collect();
+        let is_whole =
+            self.key.kind != ResourceType::Group || self.record.apart || !rules.patches(self.key.kind);
+        let members = if is_whole { MemberChanges::default() } else { self.members(rules, references) };
+        if members.is_empty() {
+            let rest = Rest { pending, more: !self.entries.is_empty(), ..Rest::default() };
+            return rest.ready(plan::update(&self.key, &self.record, id, bulk_id, changes, overlay));
+        }
+        let rest = Rest::of(&members, pending, self.more_entries);
+        let members = (members, rules.dialect.removal);
+        rest.ready(plan::update_with_members(&self.key, &self.record, id, bulk_id, changes, members))
     }
 
     fn next_members(

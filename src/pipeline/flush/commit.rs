@@ -33,6 +33,8 @@ pub(super) enum Change {
     Conflict,
     /// The id is gone.
     Gone,
+    /// Attributes and members together failed: they go apart.
+    Apart { doubt: Doubt },
     /// One of these members was not there.
     MissingMember,
     /// On a rung, since it failed at that time.
@@ -144,6 +146,11 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
                 record.claim = None;
                 record.forget_target();
                 record.verify = true;
+            }
+            Change::Apart { doubt } => {
+                record.claim = None;
+                record.apart = true;
+                self.doubt(&mut record, ready, *doubt, now);
             }
             Change::MissingMember => {
                 record.claim = None;

@@ -104,6 +104,14 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         // its letter was not confirmed: nothing is forgotten, least of all that it may have been applied
         let again = Change::Unknown { late: may_come_late(outcome), wait: Duration::from_secs(1) };
         match disposition {
+            Disposition::Exists(_)
+            | Disposition::Retry { .. }
+            | Disposition::Dead(_)
+            | Disposition::MissingMember
+                if claim.ready.sent.is_joined() =>
+            {
+                Change::Apart { doubt: doubt(disposition.must_verify(), outcome) }
+            }
             Disposition::Applied | Disposition::NoOp => {
                 let answer = match outcome {
                     Outcome::Answered(answer) => answer.clone(),
@@ -162,11 +170,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         verify: bool,
         outcome: &Outcome,
     ) -> Result<Change, PublishError> {
-        let doubt = match (verify, may_come_late(outcome)) {
-            (false, _) => Doubt::Refused,
-            (true, false) => Doubt::Unknown,
-            (true, true) => Doubt::Late,
-        };
+        let doubt = doubt(verify, outcome);
         let attempt = claim.item.record.attempt() + 1;
         let asked = match outcome {
             Outcome::Answered(answer) => answer.retry_after,
@@ -236,6 +240,14 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             }
         }
         Ok(())
+    }
+}
+
+fn doubt(verify: bool, outcome: &Outcome) -> Doubt {
+    match (verify, may_come_late(outcome)) {
+        (false, _) => Doubt::Refused,
+        (true, false) => Doubt::Unknown,
+        (true, true) => Doubt::Late,
     }
 }
 
