@@ -116,6 +116,10 @@ impl Scenario {
     /// Others write at the target too: unclaimed and foreign records, edits, removals.
     pub fn with_strangers(mut self) -> Self {
         self.strangers = true;
+        // what they create under another name is not refused a second time
+        let mut dialect = Dialect::clone(&self.settings.dialect);
+        dialect.users.refuses_existing = false;
+        self.settings.dialect = Arc::new(dialect);
         self
     }
 
@@ -148,7 +152,10 @@ impl Scenario {
             world.parts.target.break_down(Duration::from_secs(self.dice.between(1, 120)));
         }
         // where only a PUT without a version changes anything, nobody can respect what others do meanwhile
-        let respected = self.profile.habits.etag || self.profile.habits.patch;
+        let dialect = &self.settings.dialect;
+        let patches =
+            [&dialect.users, &dialect.groups].iter().all(|of_kind| of_kind.update == UpdateBy::Patch);
+        let respected = self.profile.habits.etag || (self.profile.habits.patch && patches);
         if self.strangers && respected && self.dice.per_mille(150) {
             self.interfere(world);
         }
