@@ -271,7 +271,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         if dependents.is_empty() {
             return Ok(());
         }
-        self.store.touch_member(&dependents, key.external_id.as_str()).await
+        self.store.touch_member(&dependents, key.external_id.as_str(), true).await
     }
 
     /// What listed this resource as a member or manager is due: it has a target id now.
@@ -287,7 +287,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let value = key.external_id.as_str();
         let due: Vec<(ResourceKey, Due)> =
             dependents.into_iter().map(|dependent| (dependent, Due { lane: Lane::Members, at })).collect();
-        self.store.touch_member(&due, value).await
+        self.store.touch_member(&due, value, true).await
     }
 
     /// Nothing was sent: the claims are given up, the resources wait.

@@ -38,7 +38,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             let groups = dependents.into_iter().filter(|dependent| dependent.kind == ResourceType::Group);
             let groups: Vec<(ResourceKey, Due)> = groups.map(|group| (group, due)).collect();
             for some in groups.chunks(GROUPS_PER_CALL) {
-                self.store.touch_member(some, item.key.external_id.as_str()).await?;
+                self.store.touch_member(some, item.key.external_id.as_str(), false).await?;
             }
             item.record.untold = false;
             item.changed = true;

@@ -187,11 +187,13 @@ pub trait Store: super::Stamps + super::Switch + super::Guard {
     /// lanes and the earlier of the two times. The version goes up: whoever is writing them right now finds out at the commit.
     fn touch(&self, keys: &[(ResourceKey, Due)]) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Like [`Store::touch`], and where the group's ledger lists `member`, that entry is dirty again unless it is dead.
+    /// Like [`Store::touch`], and where the group's ledger lists `member`, that entry is dirty again unless it is dead. With
+    /// `doubt` nobody knows any more whether it is at the target.
     fn touch_member(
         &self,
         groups: &[(ResourceKey, Due)],
         member: &str,
+        doubt: bool,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Grants or renews the lease of `owner` in the buckets of these resources, loaded under this generation: one small call per bucket, which also goes

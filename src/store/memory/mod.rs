@@ -203,11 +203,18 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn touch_member(&self, groups: &[(ResourceKey, Due)], member: &str) -> Result<(), StoreError> {
+    async fn touch_member(
+        &self,
+        groups: &[(ResourceKey, Due)],
+        member: &str,
+        doubt: bool,
+    ) -> Result<(), StoreError> {
         let mut state = self.state();
         for (key, due) in groups {
             if let Some(entry) = state.records.get_mut(key).and_then(|held| held.members.get_mut(member)) {
-                entry.dirty |= entry.mark.is_wanted();
+                let touched = entry.dirty || entry.mark.is_wanted();
+                entry.dirty |= touched;
+                entry.unnamed |= doubt && touched;
             }
             state.touch(key, *due);
         }

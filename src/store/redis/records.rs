@@ -17,6 +17,8 @@ const PAGE: usize = 1_000;
 const CLEAN: char = '0';
 /// The mark of a dirty entry.
 const DIRTY: char = '1';
+/// The mark of a dirty entry of which nobody knows whether it is at the target.
+const DOUBTFUL: char = '2';
 /// The mark of an entry that is dead or held: it does not become dirty by being touched.
 const WITHHELD: char = 'x';
 
@@ -33,8 +35,10 @@ pub(super) fn written(entry: &MemberEntry) -> Result<String, serde_json::Error> 
 }
 
 fn read(text: &str) -> Result<MemberEntry, serde_json::Error> {
-    let mut entry: MemberEntry = serde_json::from_str(text.trim_start_matches([CLEAN, DIRTY, WITHHELD]))?;
-    entry.dirty = text.starts_with(DIRTY);
+    let mut entry: MemberEntry =
+        serde_json::from_str(text.trim_start_matches([CLEAN, DIRTY, DOUBTFUL, WITHHELD]))?;
+    entry.dirty = text.starts_with([DIRTY, DOUBTFUL]);
+    entry.unnamed |= text.starts_with(DOUBTFUL);
     Ok(entry)
 }
 

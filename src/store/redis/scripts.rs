@@ -160,7 +160,7 @@ impl Call {
     }
 
     /// `touch.lua`.
-    pub(super) fn touch(keys: &Keys, key: &ResourceKey, due: Due, member: Option<&str>) -> Self {
+    pub(super) fn touch(keys: &Keys, key: &ResourceKey, due: Due, member: Option<(&str, bool)>) -> Self {
         let parts = [Part::Record, Part::Members, Part::DirtyMembers];
         let home = keys.home(key);
         let all = home.with_lanes(&parts);
@@ -168,8 +168,8 @@ impl Call {
             home.name,
             number(due.lane).to_string(),
             due.at.0.to_string(),
-            u8::from(member.is_some()).to_string(),
-            member.unwrap_or_default().to_owned(),
+            member.map_or(0, |(_, doubt)| 1 + u8::from(doubt)).to_string(),
+            member.map_or("", |(member, _)| member).to_owned(),
         ];
         Self { keys: all, args }
     }

@@ -67,8 +67,13 @@ impl Store for RedisStore {
         self.touch_all(keys, None).await
     }
 
-    async fn touch_member(&self, groups: &[(ResourceKey, Due)], member: &str) -> Result<(), StoreError> {
-        self.touch_all(groups, Some(member)).await
+    async fn touch_member(
+        &self,
+        groups: &[(ResourceKey, Due)],
+        member: &str,
+        doubt: bool,
+    ) -> Result<(), StoreError> {
+        self.touch_all(groups, Some((member, doubt))).await
     }
 
     async fn renew(
@@ -173,7 +178,11 @@ impl Store for RedisStore {
 }
 
 impl RedisStore {
-    async fn touch_all(&self, keys: &[(ResourceKey, Due)], member: Option<&str>) -> Result<(), StoreError> {
+    async fn touch_all(
+        &self,
+        keys: &[(ResourceKey, Due)],
+        member: Option<(&str, bool)>,
+    ) -> Result<(), StoreError> {
         let calls = keys.iter().map(|(key, due)| Call::touch(&self.keys, key, *due, member));
         let calls: Vec<Call> = calls.collect();
         self.link.invoke("make resources due", &self.scripts.touch, &calls).await.map(drop)

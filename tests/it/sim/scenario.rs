@@ -130,10 +130,6 @@ impl Scenario {
     /// Others write at the target too: unclaimed and foreign records, edits, removals.
     pub fn with_strangers(mut self) -> Self {
         self.strangers = true;
-        // what they create under another name is not refused a second time
-        let mut dialect = Dialect::clone(&self.settings.dialect);
-        dialect.users.refuses_existing = false;
-        self.settings.dialect = Arc::new(dialect);
         self
     }
 

@@ -111,12 +111,17 @@ impl Store for SimStore {
         call!(self, self.memory.touch(keys))
     }
 
-    async fn touch_member(&self, groups: &[(ResourceKey, Due)], member: &str) -> Result<(), StoreError> {
+    async fn touch_member(
+        &self,
+        groups: &[(ResourceKey, Due)],
+        member: &str,
+        doubt: bool,
+    ) -> Result<(), StoreError> {
         let deaf = self.deaf.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if deaf.is_ok() {
             return Err(broken());
         }
-        call!(self, self.memory.touch_member(groups, member))
+        call!(self, self.memory.touch_member(groups, member, doubt))
     }
 
     async fn renew(

@@ -70,7 +70,7 @@ pub enum Step {
     },
     NextDue(Vec<Lane>),
     Touch(Vec<(ResourceKey, Due)>),
-    TouchMember(Vec<(ResourceKey, Due)>, String),
+    TouchMember(Vec<(ResourceKey, Due)>, String, bool),
     Renew {
         owner: String,
         held: Vec<ResourceKey>,
@@ -116,7 +116,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => schedule_step(),
         2 => ledger_step(),
         2 => vec((key(), due()), 0..3).prop_map(Step::Touch),
-        3 => (vec((key(), due()), 0..3), member()).prop_map(|(groups, member)| Step::TouchMember(groups, member)),
+        3 => (vec((key(), due()), 0..3), member(), any::<bool>())
+            .prop_map(|(groups, member, doubt)| Step::TouchMember(groups, member, doubt)),
         2 => lease_step(),
         3 => dependents_step(),
         2 => owner_step(),
@@ -296,7 +297,7 @@ pub async fn answer<S: Store + Budget>(store: &S, step: &Step, now: Millis) -> S
             text((store.next_due(lanes).await.unwrap(), store.due_count(lanes, now).await.unwrap()))
         }
         Step::Touch(keys) => done(store.touch(keys).await),
-        Step::TouchMember(groups, member) => done(store.touch_member(groups, member).await),
+        Step::TouchMember(groups, member, doubt) => done(store.touch_member(groups, member, *doubt).await),
         Step::Renew { owner, held } => done(store.renew(owner, held, Generation(0), now, LONG).await),
         Step::Leases(claims) => text(store.leases(claims).await.unwrap()),
         Step::Depend(on, dependent) => text(store.depend(on, dependent).await.unwrap()),

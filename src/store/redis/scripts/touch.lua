@@ -2,12 +2,13 @@
 -- whoever is writing it right now finds out at the commit, and does not clear the schedule.
 -- Executed twice the version goes up twice, and somebody loads once more than necessary.
 -- KEYS: record, members, dirty members, due of each lane. ARGV: member, lane, due ms,
---       whether a ledger entry is dirty again (0 or 1; not one that is dead, 'x…'), and its value
+--       whether a ledger entry is dirty again (0: none, 1: it is, 2: and doubtful; not one that is dead, 'x…'), and its value
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-if ARGV[4] == '1' then
+if ARGV[4] ~= '0' then
   local entry = redis.call('HGET', KEYS[2], ARGV[5])
   if entry and entry:sub(1, 1) ~= 'x' then
-    redis.call('HSET', KEYS[2], ARGV[5], '1' .. entry:sub(2))
+    local mark = entry:sub(1, 1) == '2' and '2' or ARGV[4]
+    redis.call('HSET', KEYS[2], ARGV[5], mark .. entry:sub(2))
     redis.call('SADD', KEYS[3], ARGV[5])
   end
 end
