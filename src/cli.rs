@@ -42,6 +42,8 @@ pub enum Command {
     Verify(Verify),
     /// Drop what is stored about a resource.
     Forget(Forget),
+    /// A resource's events from the journal with their outcomes, and the writes that carried them. No values.
+    Trace(Trace),
     /// Deprovisioning that the guard holds: see it, let it through, refuse it.
     Held {
         /// What to do with it.
@@ -116,6 +118,19 @@ pub struct Forget {
     /// Why, for the audit record.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+}
+
+/// Which resource's events are shown.
+#[derive(Clone, Debug, Args)]
+pub struct Trace {
+    /// The resource, such as User/e-10042.
+    pub resource: String,
+    /// From this time on: RFC 3339, or an age such as `2h`.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "its text would become the command's help")]
+    pub json: Json,
 }
 
 /// What is stopped or started.

@@ -7,12 +7,14 @@ mod documents;
 mod forecast;
 mod held;
 mod inspect;
+mod journal;
 mod publish;
 mod relay;
 mod resource;
 mod run;
 mod switch;
 mod topology;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,6 +32,7 @@ pub use resource::{explain, forget, verify};
 pub use run::run;
 pub use switch::{pause, resume};
 pub use topology::topology;
+pub use trace::trace;
 
 /// A problem that ends a command: its text, and how the command ends.
 type Failure = (String, Exit);

@@ -13,3 +13,5 @@ mod recent;
 pub mod recover;
 pub mod schedule;
 pub mod settings;
+mod stretch;
+pub mod trace;

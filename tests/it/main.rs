@@ -38,4 +38,5 @@ mod target;
 mod target_budget;
 mod target_tls;
 mod tidy;
+mod trace;
 mod tutorials;

@@ -254,7 +254,7 @@ async fn merge<S: Store, P: Publisher>(
 }
 
 /// A reader that falls behind the truncation of its stream skips what is gone, and says nothing.
-fn gap(last: &mut Option<u64>, entries: &[Entry]) {
+pub(in crate::pipeline) fn gap(last: &mut Option<u64>, entries: &[Entry]) {
     for entry in entries {
         if let Some(last) = *last
             && entry.offset > last + 1

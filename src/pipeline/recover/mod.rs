@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::history::gap;
 pub(crate) use self::mark::Mark;
 use super::gate::Gate;
 use super::intake::{Again, Intake, Unsettled};
