@@ -11,6 +11,7 @@ pub mod operator;
 pub mod ports;
 mod recent;
 pub mod recover;
+pub mod rewind;
 pub mod schedule;
 pub mod settings;
 mod stretch;

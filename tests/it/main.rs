@@ -23,6 +23,7 @@ mod readme;
 mod recovery;
 mod relay;
 mod replicas;
+mod rewind;
 mod sandbox;
 mod sandbox_bulk;
 mod sandbox_faults;
