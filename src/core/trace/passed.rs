@@ -9,7 +9,7 @@ use crate::core::revision::Revision;
 
 /// The events that said something new when they came, and were pending no more when a later one was written or got its letter:
 /// nothing had to be written for them. `seen`: true if a write or a letter names an event.
-pub(super) fn passed<'a>(events: &'a [Told], seen: impl Fn(&str) -> bool) -> HashSet<&'a str> {
+pub(super) fn passed(events: &[Told], seen: impl Fn(&str) -> bool) -> HashSet<&str> {
     let last = events.iter().rposition(|event| seen(&event.id)).unwrap_or(0);
     let (mut passed, mut before) = (HashSet::new(), Heard::default());
     for event in &events[..last] {
