@@ -42,6 +42,10 @@ pub enum Command {
     Verify(Verify),
     /// Drop what is stored about a resource.
     Forget(Forget),
+    /// A resource's events from the journal with their outcomes, and the writes that carried them. No values.
+    Trace(Trace),
+    /// Merge the journal again from some time on, and have the target read what that touches.
+    Rewind(Rewind),
     /// Deprovisioning that the guard holds: see it, let it through, refuse it.
     Held {
         /// What to do with it.
@@ -110,6 +114,39 @@ pub struct Verify {
 pub struct Forget {
     /// The resource, such as User/e-10042.
     pub resource: String,
+    /// Do not ask.
+    #[arg(long)]
+    pub yes: bool,
+    /// Why, for the audit record.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// Which resource's events are shown.
+#[derive(Clone, Debug, Args)]
+pub struct Trace {
+    /// The resource, such as User/e-10042.
+    pub resource: String,
+    /// From this time on: RFC 3339, or an age such as `2h`.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "its text would become the command's help")]
+    pub json: Json,
+}
+
+/// What is merged again.
+#[derive(Clone, Debug, Args)]
+pub struct Rewind {
+    /// From this time on: RFC 3339, or an age such as `2h`.
+    #[arg(long, value_name = "TIME")]
+    pub since: String,
+    /// Only this resource, such as User/e-10042.
+    #[arg(long, value_name = "RESOURCE")]
+    pub resource: Option<String>,
+    /// Only count what would come of it.
+    #[arg(long)]
+    pub dry_run: bool,
     /// Do not ask.
     #[arg(long)]
     pub yes: bool,

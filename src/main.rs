@@ -21,6 +21,8 @@ async fn main() -> ExitCode {
         Command::Explain(options) => app::explain(config, options).await,
         Command::Verify(options) => app::verify(config, options).await,
         Command::Forget(options) => app::forget(config, options).await,
+        Command::Trace(options) => app::trace(config, options).await,
+        Command::Rewind(options) => app::rewind(config, options).await,
         Command::Held { action } => app::held(config, *action).await,
         Command::Pause(options) => app::pause(config, options).await,
         Command::Resume(options) => app::resume(config, options).await,

@@ -7,12 +7,15 @@ mod documents;
 mod forecast;
 mod held;
 mod inspect;
+mod journal;
 mod publish;
 mod relay;
 mod resource;
+mod rewind;
 mod run;
 mod switch;
 mod topology;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,9 +30,11 @@ pub use held::held;
 pub use inspect::{check, status};
 pub use publish::publish;
 pub use resource::{explain, forget, verify};
+pub use rewind::rewind;
 pub use run::run;
 pub use switch::{pause, resume};
 pub use topology::topology;
+pub use trace::trace;
 
 /// A problem that ends a command: its text, and how the command ends.
 type Failure = (String, Exit);

@@ -34,7 +34,7 @@ pub async fn forget(path: &Path, options: Forget) -> Exit {
     end(do_forget(path, options).await)
 }
 
-fn parsed(resource: &str) -> Result<ResourceKey, Failure> {
+pub(super) fn parsed(resource: &str) -> Result<ResourceKey, Failure> {
     resource
         .parse()
         .map_err(|error| (format!("`{resource}`: {error}; write it as User/e-10042"), Exit::Usage))

@@ -78,7 +78,8 @@ pub enum Wanted {
     Parts(Vec<(Path, Option<Value>)>),
 }
 
-fn is_active(path: &Path) -> bool {
+/// True for `active`, of which a `put` without it does not speak.
+pub(super) fn is_active(path: &Path) -> bool {
     path.schema.is_none() && path.attribute == "active"
 }
 

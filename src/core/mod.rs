@@ -36,3 +36,4 @@ pub mod revision;
 pub mod schedule;
 pub mod settle;
 pub mod settled;
+pub mod trace;

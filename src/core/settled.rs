@@ -36,7 +36,7 @@ fn is_none(members: &usize) -> bool {
 }
 
 /// Most paths in one of them.
-const MAX_PATHS: usize = 50;
+pub(super) const MAX_PATHS: usize = 50;
 
 impl Settled {
     /// Of this operation.

@@ -9,4 +9,5 @@ pub mod letter;
 pub mod metrics;
 pub mod shutdown;
 pub mod status;
+pub mod story;
 pub mod telemetry;

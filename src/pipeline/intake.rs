@@ -4,7 +4,7 @@
 mod merge;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -68,6 +68,17 @@ pub struct Intake<S, P> {
     gate: Arc<Gate>,
     /// What is merged was lost with the store.
     again: Option<Again>,
+    /// What is known to have been decided, whatever the store remembers of it.
+    decided: BTreeMap<ResourceKey, Vec<Verdict>>,
+    tally: Mutex<Tally>,
+}
+
+/// How many changes merged to what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub new: u64,
+    pub duplicate: u64,
+    pub stale: u64,
 }
 
 /// What a store has lost, so that it is merged again.
@@ -117,7 +128,8 @@ impl<S: Store, P: Publisher> Intake<S, P> {
         backlog: Arc<Backlog>,
     ) -> Self {
         let (recent, gate) = (Recent::default(), Arc::default());
-        Self { store, letters, clock, settings, wake, backlog, recent, gate, again: None }
+        let (again, decided, tally) = (None, BTreeMap::new(), Mutex::default());
+        Self { store, letters, clock, settings, wake, backlog, recent, gate, again, decided, tally }
     }
 
     /// Merges under the generation that this gate names.
@@ -128,6 +140,16 @@ impl<S: Store, P: Publisher> Intake<S, P> {
     /// Merges what was lost with the store: whatever it touches is to be read at the target.
     pub(super) fn again(self, again: Option<Again>) -> Self {
         Self { again, ..self }
+    }
+
+    /// Merges what these verdicts are about together with them: it is never seen without.
+    pub(super) fn decided(self, decided: BTreeMap<ResourceKey, Vec<Verdict>>) -> Self {
+        Self { decided, ..self }
+    }
+
+    /// How many changes merged to what so far.
+    pub(super) fn tally(&self) -> Tally {
+        *self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// True if a message did not come through the relay's own exchange.

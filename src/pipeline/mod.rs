@@ -11,5 +11,8 @@ pub mod operator;
 pub mod ports;
 mod recent;
 pub mod recover;
+pub mod rewind;
 pub mod schedule;
 pub mod settings;
+mod stretch;
+pub mod trace;

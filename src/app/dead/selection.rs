@@ -108,7 +108,7 @@ impl Selection {
 }
 
 /// RFC 3339, or an age.
-fn time(text: &str, now: Millis) -> Result<Timestamp, Failure> {
+pub(in crate::app) fn time(text: &str, now: Millis) -> Result<Timestamp, Failure> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }

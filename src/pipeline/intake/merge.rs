@@ -1,6 +1,7 @@
 //! Merging changes into records: load, pure merge, swap, until all are in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
 use super::{Intake, MEMBERS_PER_SWAP};
 use crate::core::change::Change;
@@ -9,6 +10,7 @@ use crate::core::lost::{lost, may_be_created};
 use crate::core::record::{Record, Trouble};
 use crate::core::resource::ResourceKey;
 use crate::core::schedule::{Lane, Millis};
+use crate::core::settle;
 use crate::pipeline::ports::{Load, Loaded, Publisher, Reschedule, Source, Store, StoreError, Swap, Swapped};
 use crate::pipeline::recent::Recent;
 use crate::pipeline::schedule::{after_loss, after_merge};
@@ -30,7 +32,7 @@ impl<S: Store, P: Publisher> Intake<S, P> {
                     // what changes nothing is not taken for known by a record of a moment ago alone
                     None if is_recent => again.push(one.loaded_next()),
                     None => {
-                        count(&results);
+                        self.count(&results);
                         again.extend(one.rest());
                     }
                     Some(swap) => {
@@ -45,7 +47,7 @@ impl<S: Store, P: Publisher> Intake<S, P> {
             for ((one, results), (swap, swapped)) in waiting.into_iter().zip(swaps.into_iter().zip(swapped)) {
                 match swapped {
                     Swapped::Done { version, .. } => {
-                        count(&results);
+                        self.count(&results);
                         // of a group the ledger counts too
                         if swap.members.is_empty() {
                             written.push((swap.key, version, swap.record));
@@ -114,6 +116,10 @@ impl<S: Store, P: Publisher> Intake<S, P> {
             }
             results.push((intake.merged, *source));
         }
+        for verdict in self.decided.get(&key).into_iter().flatten() {
+            let mark = verdict.kind.mark(verdict.round);
+            settle::mark(&mut record, &mut members, &verdict.words, mark);
+        }
         let is_news = results.iter().any(|(merged, _)| *merged == Merged::New);
         let is_doubtful = before.is_some_and(|before| before != (record.clone(), members.clone()));
         let swap = (is_news || is_doubtful || record.due != due).then(|| Swap {
@@ -124,6 +130,25 @@ impl<S: Store, P: Publisher> Intake<S, P> {
             reschedule: if rescheduled { Reschedule::AsRecord } else { Reschedule::Keep },
         });
         MergedRecord { swap, results }
+    }
+
+    /// Counts what merged. From the urgent queue only that: all else is counted with its copy in `work`.
+    fn count(&self, results: &[(Merged, Source)]) {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        for (merged, source) in results {
+            match merged {
+                Merged::New => tally.new += 1,
+                Merged::Duplicate => tally.duplicate += 1,
+                Merged::Stale => tally.stale += 1,
+            }
+            let result = match (merged, source) {
+                (Merged::New, _) => "new",
+                (_, Source::Urgent | Source::Journal) => continue,
+                (Merged::Duplicate, Source::Work) => "duplicate",
+                (Merged::Stale, Source::Work) => "stale",
+            };
+            metrics::counter!("scim_relay_events_merged_total", "result" => result).increment(1);
+        }
     }
 }
 
@@ -185,18 +210,5 @@ fn take_attempts(record: &mut Record, change: &Change, merged: Merged, now: Mill
         let class = crate::core::letter::Class::Exhausted;
         let (attempt, first_failed_at, last_failed_at) = (change.attempt, change.first_seen, now);
         record.trouble = Some(Trouble { attempt, first_failed_at, last_failed_at, class, status: None });
-    }
-}
-
-/// Counts what merged. From the urgent queue only that: all else is counted with its copy in `work`.
-fn count(results: &[(Merged, Source)]) {
-    for (merged, source) in results {
-        let result = match (merged, source) {
-            (Merged::New, _) => "new",
-            (_, Source::Urgent | Source::Journal) => continue,
-            (Merged::Duplicate, Source::Work) => "duplicate",
-            (Merged::Stale, Source::Work) => "stale",
-        };
-        metrics::counter!("scim_relay_events_merged_total", "result" => result).increment(1);
     }
 }

@@ -182,14 +182,8 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
             self.letters.mark(&mark).await?;
             let came = self.read_to(&mut reader, &merger, &mark).await?;
             prompt = if came.since(asked) <= PROMPT { prompt + 1 } else { 0 };
-            tokio::pin!(due);
-            loop {
-                tokio::select! {
-                    biased;
-                    () = &mut due => break,
-                    entries = reader.next() => merge(&merger, entries?).await?,
-                }
-            }
+            // what is on the way to the reader is not let go of: the marks bring it, with all that lies before them
+            due.await;
         }
         Ok(())
     }
@@ -254,7 +248,7 @@ async fn merge<S: Store, P: Publisher>(
 }
 
 /// A reader that falls behind the truncation of its stream skips what is gone, and says nothing.
-fn gap(last: &mut Option<u64>, entries: &[Entry]) {
+pub(in crate::pipeline) fn gap(last: &mut Option<u64>, entries: &[Entry]) {
     for entry in entries {
         if let Some(last) = *last
             && entry.offset > last + 1

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::history::gap;
 pub(crate) use self::mark::Mark;
 use super::gate::Gate;
 use super::intake::{Again, Intake, Unsettled};
@@ -25,7 +26,7 @@ const HOLD: Duration = Duration::from_secs(15);
 /// How often the generation is said again in the journal, lest truncation take the last word on it.
 const SAID_AGAIN: Duration = Duration::from_secs(3_600);
 /// The notes in which the store keeps its stamp, and the last sign of life.
-const STAMP: &str = "stamp";
+pub(super) const STAMP: &str = "stamp";
 const BEAT: &str = "beat";
 
 /// Why a recovery stopped. It begins again.

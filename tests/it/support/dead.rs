@@ -29,7 +29,12 @@ impl Said {
 
 /// Runs `dead` with nobody at the terminal.
 pub fn dead(relay: &Relay, arguments: &[&str]) -> Said {
-    let output = relay.command().arg("dead").args(arguments).stdin(Stdio::null()).output().unwrap();
+    run(relay, &[&["dead"], arguments].concat())
+}
+
+/// Runs a command with nobody at the terminal.
+pub fn run(relay: &Relay, arguments: &[&str]) -> Said {
+    let output = relay.command().args(arguments).stdin(Stdio::null()).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Said { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
 }
