@@ -122,8 +122,8 @@ impl Default for Dialect {
             removal: MemberRemoval::FilterPath,
             member_value: MemberValue::Id,
             members_listed: true,
-            replace_members: true,
-            remove_all_members: true,
+            replace_members: false,
+            remove_all_members: false,
             members_per_request: MEMBERS_PER_REQUEST,
             bulk_key: BulkKey::BulkId,
         }

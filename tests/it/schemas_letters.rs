@@ -88,9 +88,10 @@ fn with_json(words: &[&str]) -> Vec<String> {
 }
 
 /// The schema of each command's lines.
-const SCHEMAS: [(&str, &str); 12] = [
+const SCHEMAS: [(&str, &str); 13] = [
     ("status", "status.json"),
     ("explain", "explain.json"),
+    ("trace", "trace.json"),
     ("held list", "letter.json"),
     ("held show", "held.json"),
     ("dead summary", "summary.json"),

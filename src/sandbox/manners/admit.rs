@@ -74,8 +74,10 @@ impl Manners {
         let by_filter = matches!(operation.path, Some(PatchPath::Value(_)));
         match operation.op {
             _ if !is_about => Ok(0),
-            Op::Replace if !by_filter && !said.replace => refused("the whole list can't be replaced"),
-            Op::Remove if !by_filter && listed == 0 && !said.remove_all => {
+            Op::Replace if !by_filter && said.replace == Some(false) => {
+                refused("the whole list can't be replaced")
+            }
+            Op::Remove if !by_filter && listed == 0 && said.remove_all == Some(false) => {
                 refused("they can't be removed all at once")
             }
             Op::Remove if self.given && by_filter && said.removal == Removal::Values => {

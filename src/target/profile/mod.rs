@@ -127,8 +127,8 @@ impl Profile {
                 MemberForm::UserName => MemberValue::UserName,
             },
             members_listed: self.members.listed,
-            replace_members: self.members.replace,
-            remove_all_members: self.members.remove_all,
+            replace_members: self.members.replace == Some(true),
+            remove_all_members: self.members.remove_all == Some(true),
             members_per_request: members.map_or(dialect::MEMBERS_PER_REQUEST, std::num::NonZero::get),
             bulk_key: match self.bulk.correlation {
                 CorrelationKey::BulkId => BulkKey::BulkId,

@@ -278,12 +278,12 @@ pub struct Members {
     /// False: a group that is read does not show its members. With `conflict.members = "authoritative"` the whole list is
     /// written then, if `replace` or `remove_all` allows it; else members that others added stay.
     pub listed: bool,
-    /// False: a PATCH that replaces all members is refused. The relay sends one only where `listed` is false, and for no more
-    /// members than fit into a request.
-    pub replace: bool,
-    /// False: a PATCH that removes all members by naming none is refused. The relay sends one only where `listed` is false and
-    /// the source lists nobody.
-    pub remove_all: bool,
+    /// True: a PATCH may replace all members, and does where `listed` is false, for no more members than fit into a request.
+    /// False: it is refused. Absent: the relay sends none.
+    pub replace: Option<bool>,
+    /// True: a PATCH may remove all members by naming none, and does with `conflict.members = "authoritative"` where the source
+    /// lists nobody. False: it is refused. Absent: the relay sends none.
+    pub remove_all: Option<bool>,
 }
 
 impl Default for Members {
@@ -292,8 +292,8 @@ impl Default for Members {
             removal: Removal::Filter,
             value: MemberForm::Id,
             listed: true,
-            replace: true,
-            remove_all: true,
+            replace: None,
+            remove_all: None,
         }
     }
 }
