@@ -172,6 +172,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         conflict: config.conflict.clone(),
         members_are_authoritative: config.members == "authoritative",
         late_window: config.target.late_window,
+        tombstone_ttl: config.redis.tombstone_ttl,
         dialect: Arc::new(config.target.profile.dialect()),
         routes: names.routes(&config.delays),
     }

@@ -121,6 +121,13 @@ pub const KEYS: &[Key] = &[
         "first part of every key; the target's name follows",
     ),
     key(
+        "redis.tombstone_ttl",
+        Kind::Duration(HOUR, 3_650 * DAY),
+        r#""90d""#,
+        "how long what was removed is remembered; a letter first seen half as long ago or more is stale_unknown unless the \
+         store still knows what it says",
+    ),
+    key(
         "events.max_clock_skew",
         Kind::Duration(0, DAY),
         r#""10m""#,

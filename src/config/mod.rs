@@ -96,6 +96,8 @@ pub struct Redis {
     pub tls: TlsFiles,
     /// First part of every key.
     pub key_prefix: String,
+    /// `redis.tombstone_ttl`.
+    pub tombstone_ttl: Duration,
 }
 
 /// `[target.auth]`.

@@ -113,7 +113,13 @@ impl Reader {
                 self.problem("redis.urls", "must hold URLs that begin with redis:// or rediss://");
             }
         }
-        Some(Redis { urls, cluster, tls, key_prefix: self.text("redis.key_prefix")? })
+        Some(Redis {
+            urls,
+            cluster,
+            tls,
+            key_prefix: self.text("redis.key_prefix")?,
+            tombstone_ttl: self.span("redis.tombstone_ttl")?,
+        })
     }
 
     fn target(&mut self) -> Option<Target> {

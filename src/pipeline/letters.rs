@@ -29,6 +29,9 @@ const MAX_DETAIL: usize = 1024;
 /// W3C Trace Context: the same name as in HTTP.
 const TRACEPARENT: &str = "traceparent";
 
+/// An operator has a letter applied although its history is unknown.
+pub const ACCEPT_STALE: &str = "x-relay-accept-stale";
+
 /// Version 00 has 55 bytes; later ones may be longer.
 const MAX_TRACEPARENT: usize = 128;
 
@@ -149,6 +152,14 @@ impl<P: Publisher> Letters<P> {
         }
         metrics::counter!("scim_relay_retries_total", "class" => case.reason.class.name()).increment(1);
         Ok(())
+    }
+
+    /// Has a letter come again from this rung as it is: it could not be judged.
+    pub(super) async fn later(&self, letter: &Message, rung: usize) -> Result<(), PublishError> {
+        let rung = self.routes.rungs.get(rung).cloned().unwrap_or_default();
+        let mut message = Message { exchange: self.routes.out.clone(), ..letter.clone() };
+        message.headers.insert("BCC".into(), Header::List(vec![rung]));
+        self.publisher.publish(message).await
     }
 
     /// Dead-letters a case, then says so in the journal.

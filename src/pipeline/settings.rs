@@ -80,6 +80,8 @@ pub struct Settings {
     pub guard: Option<Limits>,
     /// After an unknown outcome, read again this much later.
     pub late_window: Duration,
+    /// How long tombstones are remembered: a letter that was first seen half as long ago is of unknown history.
+    pub tombstone_ttl: Duration,
     /// How the target wants to be written to and asked.
     pub dialect: Arc<Dialect>,
     /// Where letters go.

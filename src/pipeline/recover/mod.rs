@@ -28,6 +28,12 @@ const SAID_AGAIN: Duration = Duration::from_secs(3_600);
 const STAMP: &str = "stamp";
 const BEAT: &str = "beat";
 
+/// What the store says about its generation; none: nobody has stamped it.
+pub async fn stamp<S: Store>(store: &S) -> Result<Option<Stamp>, StoreError> {
+    // one that can't be read is none
+    Ok(store.recall(STAMP).await?.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
 /// Why a recovery stopped. It begins again.
 #[derive(Debug, thiserror::Error)]
 enum Interrupted {
@@ -157,11 +163,9 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
     }
 
     async fn standing(&self) -> Result<Standing, StoreError> {
-        let stamp = self.store.recall(STAMP).await?;
         let beat = self.store.recall(BEAT).await?;
         Ok(Standing {
-            // one that can't be read is none
-            stamp: stamp.and_then(|text| serde_json::from_str(&text).ok()),
+            stamp: stamp(&*self.store).await?,
             parts: self.store.generations().await?,
             nodes: self.store.nodes().await?,
             beat: beat.and_then(|text| text.parse().ok()).map(crate::core::schedule::Millis),
@@ -199,9 +203,12 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
         let mut stamp = stamp.clone();
         match &self.streams {
             None if stamp.cause == Cause::First => {}
-            None => tracing::error!(
-                "journal.enabled is false: what was pending is lost with the store, and must be published again"
-            ),
+            None => {
+                stamp.begins = Some(stamp.since);
+                tracing::error!(
+                    "journal.enabled is false: what was pending is lost with the store, and must be published again"
+                );
+            }
             Some(streams) => {
                 let (settled, reader) = self.read_all(streams, &mut stamp).await?;
                 self.wait_for_leases(&stamp).await?;

@@ -83,6 +83,7 @@ pub fn settings() -> Settings {
         conflict: Policy::default(),
         members_are_authoritative: false,
         late_window: LATE_WINDOW,
+        tombstone_ttl: Duration::from_secs(90 * 86_400),
         dialect: Arc::default(),
         routes: routes(DELAYS.len()),
     }
