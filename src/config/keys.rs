@@ -303,6 +303,12 @@ pub const KEYS: &[Key] = &[
         r#""own""#,
         "own: members added by others stay; authoritative: the list of a put is the list, and they go",
     ),
+    key(
+        "journal.enabled",
+        Kind::Bool,
+        "true",
+        "false: no streams are declared or read, and what is pending is lost with Redis",
+    ),
     key("journal.max_age", Kind::Duration(HOUR, 3_650 * DAY), r#""7d""#, "how long the journal keeps events"),
     key("journal.max_bytes", Kind::Bytes(1_048_576), r#""20GiB""#, "how much the journal keeps"),
     key(

@@ -209,6 +209,8 @@ pub struct Config {
     pub conflict: Policy,
     /// `conflict.members`.
     pub members: String,
+    /// `journal.enabled`.
+    pub journal_enabled: bool,
     /// `journal.max_age`.
     pub journal_max_age: Duration,
     /// `journal.max_bytes`.

@@ -52,6 +52,7 @@ impl Reader {
                 },
             },
             members: self.text("conflict.members")?,
+            journal_enabled: self.flag("journal.enabled"),
             journal_max_age: self.span("journal.max_age")?,
             journal_max_bytes: self.number("journal.max_bytes")?,
             parked_ttl: self.span("dead.parked_ttl")?,

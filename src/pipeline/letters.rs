@@ -226,16 +226,17 @@ impl<P: Publisher> Letters<P> {
     /// Writes a mark behind all outcomes.
     pub(super) async fn mark_outcomes(&self, mark: &Mark) -> Result<(), PublishError> {
         let message = mark.message(&self.target, self.clock.now(), (self.ids)());
-        let routing_key = self.routes.outcomes.clone();
+        let Some(routing_key) = self.routes.outcomes.clone() else { return Ok(()) };
         self.publisher.publish(Message { exchange: self.routes.out.clone(), routing_key, ..message }).await
     }
 
-    /// Keeps what was settled in the stream of outcomes.
+    /// Keeps what was settled in the stream of outcomes, where there is one.
     pub(super) async fn settled(&self, settled: &Settled) -> Result<(), PublishError> {
+        let Some(routing_key) = self.routes.outcomes.clone() else { return Ok(()) };
         self.publisher
             .publish(Message {
                 exchange: self.routes.out.clone(),
-                routing_key: self.routes.outcomes.clone(),
+                routing_key,
                 body: serde_json::json!(settled).to_string().into_bytes(),
                 content_type: Some("application/json".into()),
                 message_id: Some((self.ids)()),

@@ -112,7 +112,7 @@ pub fn routes(rungs: usize) -> Routes {
         out: "out".into(),
         dead: "dead".into(),
         held: "held".into(),
-        outcomes: "outcomes".into(),
+        outcomes: Some("outcomes".into()),
         rungs: (0..rungs).map(|rung| format!("rung-{rung}")).collect(),
     }
 }
