@@ -1,6 +1,7 @@
 //! Recovery (design D2): the store's generation is watched, and after a loss the whole journal is merged again while nothing
 //! is sent. What it touches is read at the target before anything is written.
 
+mod append;
 mod history;
 mod mark;
 
@@ -97,7 +98,8 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
     /// Watches until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let this = Arc::new(self);
-        let mut following = JoinSet::new();
+        let (mut following, mut appending) = (JoinSet::new(), JoinSet::new());
+        appending.spawn(this.clone().append_old());
         loop {
             let wait = tokio::select! {
                 biased;
@@ -119,6 +121,7 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
             }
         }
         following.shutdown().await;
+        appending.shutdown().await;
     }
 
     async fn look(self: &Arc<Self>, following: &mut JoinSet<()>) -> Result<Duration, Interrupted> {
@@ -217,7 +220,9 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
             }
         }
         let took = self.clock.now().since(began).as_secs_f64();
-        self.letters.mark(&Mark::of(&stamp, self.clock.now())).await?;
+        if self.streams.is_some() {
+            self.letters.mark(&Mark::of(&stamp, self.clock.now())).await?;
+        }
         self.still_ours(&stamp).await?;
         stamp.ready = true;
         self.write(&stamp).await?;

@@ -9,8 +9,8 @@ use scim_relay::core::resource::ResourceType;
 use scim_relay::pipeline::ports::{Header, Message};
 use scim_relay::pipeline::settings::Settings;
 
-use super::events::{Event, Said, user};
-use super::faults::POISON;
+use super::events::{Event, Said, group, user};
+use super::faults::{Outage, POISON};
 use super::letters::class;
 use super::world::{World, profile, run, settings};
 
@@ -120,6 +120,37 @@ fn an_old_letter_is_applied_as_long_as_the_store_remembers_it() {
         replay(&world, false);
         world.rest().await;
         assert_eq!((classes(&world).len(), titled(&world, "u-1")), (1, Some(json!(POISON))));
+        world.stop().await;
+    });
+}
+
+/// People are put and one of them leaves while the target is down, for longer than the journal keeps anything; then the store
+/// is lost.
+#[test]
+fn an_outage_that_outlasts_the_journal_and_a_loss_of_the_store_lose_nothing() {
+    run(async {
+        let mut world = World::calm(profile(), Settings { journal: Some(KEPT), ..settings() });
+        world.parts.broker.keep(KEPT);
+        world.start(2);
+        world.publish(title(1, "u-0", "first"));
+        world.rest().await;
+        world.parts.target.fail(KEPT * 3, Outage::Any);
+        for n in 0..5 {
+            world.publish(title(2, &format!("u-{n}"), "second"));
+        }
+        let members = Some((0..5).map(|n| format!("u-{n}")).collect());
+        let attributes = vec![("displayName", json!("all"))];
+        world.publish(Event {
+            seq: 3,
+            key: group("g"),
+            said: Said::Put { attributes, active: None, members },
+        });
+        world.publish(Event { seq: 4, key: user("u-4"), said: Said::Deactivate });
+        sleep(KEPT * 5 / 2).await;
+        world.parts.store.memory.wipe();
+        world.rest().await;
+        world.assert_converged();
+        assert_eq!((classes(&world).len(), titled(&world, "u-3")), (0, Some(json!("second"))));
         world.stop().await;
     });
 }
