@@ -114,6 +114,14 @@ impl Gate {
         }
     }
 
+    /// True if this process has worked with a stamped store.
+    pub(super) fn was_stamped(&self) -> bool {
+        match &*self.passage.borrow() {
+            Passage::Open(_) | Passage::Closed(_) => true,
+            Passage::Unguarded | Passage::Unknown => false,
+        }
+    }
+
     /// Somebody noticed that the store has lost something.
     pub(super) fn suspect(&self) {
         self.suspected.notify_one();

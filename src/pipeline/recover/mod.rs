@@ -159,10 +159,10 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
         }
     }
 
-    /// A store that nobody ever stamped may be a new one. The journal knows better, if it does.
+    /// A store that nobody ever stamped may be a new one. Whoever has seen it stamped knows better, and so does the journal.
     fn first_or(&self, cause: Cause, standing: &Standing) -> Cause {
         let unstamped = standing.stamp.is_none() && standing.parts.iter().all(Option::is_none);
-        if unstamped { Cause::First } else { cause }
+        if unstamped && !self.gate.was_stamped() { Cause::First } else { cause }
     }
 
     async fn standing(&self) -> Result<Standing, StoreError> {
