@@ -14,7 +14,7 @@ use crate::core::listing::Memberships;
 use crate::core::retry::Ladder;
 use crate::ops::clock::{system_time, ulid};
 use crate::ops::metrics::Requests;
-use crate::pipeline::settings::{Mode, ReferenceKind, Settings};
+use crate::pipeline::settings::{Mode, ReferenceKind, Routes, Settings};
 use crate::store::redis::{RedisOptions, RedisStore};
 use crate::target::{
     AccessKey, AuthOptions, ClientAuth, ClientCredentials, HttpTarget, Limiter, TargetOptions, TlsOptions,
@@ -55,6 +55,7 @@ pub(super) fn topology_options(config: &Config) -> TopologyOptions {
         urgent_bindings: config.amqp.urgent_bindings.clone(),
         delivery_limit: config.amqp.delivery_limit,
         delays: config.delays.clone(),
+        journal: config.journal_enabled,
         journal_max_age: config.journal_max_age,
         journal_max_bytes: config.journal_max_bytes,
         parked_ttl: config.parked_ttl,
@@ -135,8 +136,13 @@ fn max_operations(config: &Config) -> usize {
     at_once.map_or(config.max_operations, |most| most.min(config.max_operations))
 }
 
+/// Without a journal there is no stream of outcomes either.
+fn routes(config: &Config) -> Routes {
+    let routes = Names::new(&config.target.name).routes(&config.delays);
+    Routes { outcomes: routes.outcomes.filter(|_| config.journal_enabled), ..routes }
+}
+
 pub(super) fn settings(config: &Config) -> Settings {
-    let names = Names::new(&config.target.name);
     let deprovisioning = |what: &str| match what {
         "delete" => Deprovisioning::Delete,
         "keep" => Deprovisioning::Keep,
@@ -178,7 +184,9 @@ pub(super) fn settings(config: &Config) -> Settings {
         conflict: config.conflict.clone(),
         members_are_authoritative: config.members == "authoritative",
         late_window: config.target.late_window,
+        journal: config.journal_enabled.then_some(config.journal_max_age),
+        tombstone_ttl: config.redis.tombstone_ttl,
         dialect: Arc::new(config.target.profile.dialect()),
-        routes: names.routes(&config.delays),
+        routes: routes(config),
     }
 }

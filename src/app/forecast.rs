@@ -11,10 +11,15 @@ use crate::config::Config;
 use crate::core::change::Change;
 use crate::core::foresee::{Foreseen, Foresight, foresee};
 use crate::core::gap::Rules;
+use crate::core::history::{horizon, is_unknown};
 use crate::core::matching::{self, Matcher};
 use crate::core::path::Path;
 use crate::core::record::Record;
-use crate::pipeline::ports::{Load, Store, Target};
+use crate::core::schedule::Millis;
+use crate::ops::clock::SystemClock;
+use crate::pipeline::letters::rfc3339;
+use crate::pipeline::ports::{Clock, Load, Store, Target};
+use crate::pipeline::recover::stamp;
 use crate::pipeline::settings::Settings;
 use crate::store::redis::RedisStore;
 
@@ -50,14 +55,19 @@ pub(super) async fn forecast(
     store: &RedisStore,
     changes: &[&Change],
     rules: &Rules,
-    protected: &[String],
+    settings: &Settings,
 ) -> Result<Vec<Foreseen>, Failure> {
     let loads: Vec<Load> = changes.iter().map(|change| load(change)).collect();
     let loaded = store.load(&loads).await.map_err(failed)?;
+    let stamp = stamp(store).await.map_err(failed)?;
+    let horizon = horizon(stamp.as_ref(), settings.tombstone_ttl, SystemClock.now());
     let foreseen = loaded.iter().zip(changes).map(|(loaded, change)| {
+        if is_unknown(&loaded.record, &loaded.members, change, horizon) {
+            return unknown(change.first_seen, horizon);
+        }
         let foreseen = foresee(&loaded.record, &loaded.members, change, rules);
         let writes = !matches!(foreseen.verdict, Foresight::AlreadyTrue | Foresight::Superseded);
-        match writes && is_protected(change, &loaded.record, protected) {
+        match writes && is_protected(change, &loaded.record, &settings.protected) {
             true => Foreseen {
                 verdict: Foresight::WouldFail,
                 why: "the resource is named in target.protected".into(),
@@ -66,6 +76,16 @@ pub(super) async fn forecast(
         }
     });
     Ok(foreseen.collect())
+}
+
+/// Something newer may have been applied and forgotten.
+fn unknown(first_seen: Millis, horizon: Millis) -> Foreseen {
+    let why = format!(
+        "first seen at {}, and what was said before {} may be forgotten: `dead replay --accept-stale` applies it all the same",
+        rfc3339(first_seen),
+        rfc3339(horizon)
+    );
+    Foreseen { verdict: Foresight::UnknownHistory, why }
 }
 
 /// True if the source calls a resource by a name that is never written to. What the target calls it, only a read tells.

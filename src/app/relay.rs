@@ -106,10 +106,11 @@ impl Relay {
         };
         let consumer = AmqpConsumer::new(broker.clone(), queues, consuming_tx);
         let stream = |name| AmqpStream::new(broker.clone(), names.of(name));
-        let streams = Streams { journal: stream("journal"), outcomes: stream("outcomes") };
+        let streams = || Streams { journal: stream("journal"), outcomes: stream("outcomes") };
+        let streams = config.journal_enabled.then(streams);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let recovery =
-            Recovery::new(store.clone(), letters, Some(streams), gate.clone(), clock, settings, ulid(), ulid);
+            Recovery::new(store.clone(), letters, streams, gate.clone(), clock, settings, ulid(), ulid);
         let letters = Arc::new(LetterQueues {
             inspector: Inspector::new(broker),
             dead: names.of("dead"),

@@ -28,6 +28,12 @@ async fn run_relay(path: &Path) -> Result<Exit, Failure> {
     let (target, broker) = (build::target(&config)?, build::broker_options(&config)?);
     let profile = &config.target.profile;
     tracing::info!(profile = profile.name, verified = profile.verified, "the target's profile");
+    if !config.journal_enabled {
+        tracing::warn!(
+            "journal.enabled is false: what is merged and not yet written is lost with Redis, ownership of attributes and members is not \
+             rebuilt, the guard's windows begin empty, and outcomes are not kept. A journal that exists stays as it is"
+        );
+    }
     let mut tasks = Tasks::new();
     let serving = admin.clone().serve(config.listen, stop.clone());
     let address = config.listen;

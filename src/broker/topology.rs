@@ -27,6 +27,8 @@ pub struct TopologyOptions {
     pub delivery_limit: u32,
     /// The retry schedule.
     pub delays: Vec<Duration>,
+    /// Whether there are streams at all.
+    pub journal: bool,
     /// How long the journal keeps messages.
     pub journal_max_age: Duration,
     /// How much the journal keeps, in bytes.
@@ -130,7 +132,7 @@ impl Names {
             out: self.of("out"),
             dead: self.of("dead"),
             held: self.of("held"),
-            outcomes: self.of("outcomes"),
+            outcomes: Some(self.of("outcomes")),
             rungs: delays.iter().map(|delay| self.rung(*delay)).collect(),
         }
     }
@@ -165,11 +167,13 @@ impl TopologyOptions {
         let names = Names::new(&self.target);
         let (intake, out, dead) = (names.of("intake"), names.of("out"), names.of("dead"));
         let mut objects = self.exchanges(&names);
-        objects.push(self.stream(names.of("journal")));
-        objects.push(bind(&intake, &names.of("journal"), "#"));
-        let outcomes = names.of("outcomes");
-        objects.push(self.stream(outcomes.clone()));
-        objects.push(bind(&out, &outcomes, &outcomes));
+        if self.journal {
+            let (journal, outcomes) = (names.of("journal"), names.of("outcomes"));
+            objects.push(self.stream(journal.clone()));
+            objects.push(bind(&intake, &journal, "#"));
+            objects.push(self.stream(outcomes.clone()));
+            objects.push(bind(&out, &outcomes, &outcomes));
+        }
         objects.push(quorum(dead.clone(), NO_LIMIT, vec![]));
         objects.push(bind(&out, &dead, &dead));
         let parked = names.of("parked");
@@ -298,6 +302,7 @@ mod tests {
             urgent_bindings: vec!["directory.user.delete".into()],
             delivery_limit: 50,
             delays: vec![Duration::from_secs(1), Duration::from_millis(1500)],
+            journal: true,
             journal_max_age: Duration::from_secs(7 * 86_400),
             journal_max_bytes: 1 << 30,
             parked_ttl: Duration::from_secs(30 * 86_400),
@@ -314,6 +319,16 @@ mod tests {
             objects.iter().position(bound).unwrap()
         };
         assert!(at("scim-relay.t.journal") < at("scim-relay.t.work"));
+    }
+
+    #[test]
+    fn without_a_journal_there_are_no_streams() {
+        let objects = TopologyOptions { journal: false, ..options() }.objects();
+        let text: String = objects.iter().map(Object::describe).collect();
+        assert!(
+            !text.contains("stream") && !text.contains("journal") && !text.contains("outcomes"),
+            "{text}"
+        );
     }
 
     #[test]

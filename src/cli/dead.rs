@@ -107,6 +107,10 @@ pub struct Replay {
     /// Stop when so many of them are dead again.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub stop_after_failures: Option<u32>,
+    /// Also those whose history is unknown (class `stale_unknown`, `unknown_history` in a plan): something newer may have been
+    /// applied and forgotten since.
+    #[arg(long)]
+    pub accept_stale: bool,
     /// How long to wait for outcomes at the end.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     pub wait: std::time::Duration,

@@ -121,6 +121,13 @@ pub const KEYS: &[Key] = &[
         "first part of every key; the target's name follows",
     ),
     key(
+        "redis.tombstone_ttl",
+        Kind::Duration(HOUR, 3_650 * DAY),
+        r#""90d""#,
+        "how long what was removed is remembered; a letter first seen half as long ago or more is stale_unknown unless the \
+         store still knows what it says",
+    ),
+    key(
         "events.max_clock_skew",
         Kind::Duration(0, DAY),
         r#""10m""#,
@@ -301,6 +308,12 @@ pub const KEYS: &[Key] = &[
         Kind::Choice(&["own", "authoritative"]),
         r#""own""#,
         "own: members added by others stay; authoritative: the list of a put is the list, and they go",
+    ),
+    key(
+        "journal.enabled",
+        Kind::Bool,
+        "true",
+        "false: no streams are declared or read, and what is pending is lost with Redis",
     ),
     key("journal.max_age", Kind::Duration(HOUR, 3_650 * DAY), r#""7d""#, "how long the journal keeps events"),
     key("journal.max_bytes", Kind::Bytes(1_048_576), r#""20GiB""#, "how much the journal keeps"),

@@ -96,6 +96,8 @@ pub struct Redis {
     pub tls: TlsFiles,
     /// First part of every key.
     pub key_prefix: String,
+    /// `redis.tombstone_ttl`.
+    pub tombstone_ttl: Duration,
 }
 
 /// `[target.auth]`.
@@ -209,6 +211,8 @@ pub struct Config {
     pub conflict: Policy,
     /// `conflict.members`.
     pub members: String,
+    /// `journal.enabled`.
+    pub journal_enabled: bool,
     /// `journal.max_age`.
     pub journal_max_age: Duration,
     /// `journal.max_bytes`.

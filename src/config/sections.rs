@@ -53,6 +53,7 @@ impl Reader {
                 },
             },
             members: self.text("conflict.members")?,
+            journal_enabled: self.flag("journal.enabled"),
             journal_max_age: self.span("journal.max_age")?,
             journal_max_bytes: self.number("journal.max_bytes")?,
             parked_ttl: self.span("dead.parked_ttl")?,
@@ -124,7 +125,13 @@ impl Reader {
                 self.problem("redis.urls", "must hold URLs that begin with redis:// or rediss://");
             }
         }
-        Some(Redis { urls, cluster, tls, key_prefix: self.text("redis.key_prefix")? })
+        Some(Redis {
+            urls,
+            cluster,
+            tls,
+            key_prefix: self.text("redis.key_prefix")?,
+            tombstone_ttl: self.span("redis.tombstone_ttl")?,
+        })
     }
 
     fn target(&mut self) -> Option<Target> {

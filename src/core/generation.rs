@@ -70,6 +70,18 @@ pub struct Stamp {
     pub begins: Option<Millis>,
 }
 
+impl Stamp {
+    /// What was first seen before this was perhaps forgotten with the last generation; none: nothing was.
+    pub fn history(&self) -> Option<Millis> {
+        match (self.cause, self.ready) {
+            (Cause::First, _) => None,
+            (Cause::Emptied | Cause::Moved, true) => self.begins,
+            // how far the journal reaches back is only known when it was read
+            (Cause::Emptied | Cause::Moved, false) => Some(self.since),
+        }
+    }
+}
+
 /// What the store says of itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Standing {

@@ -55,8 +55,8 @@ impl Mark {
     pub fn said_again(self, origin: Origin, round: Option<u32>) -> Mark {
         let lifted = || if self.is_wanted() { self.round } else { self.round.saturating_add(1) };
         let new = match origin {
-            Origin::Publisher | Origin::Append => Mark::LIVE,
-            Origin::Retry => Mark::new(round.unwrap_or(0), Stage::Live),
+            Origin::Publisher => Mark::LIVE,
+            Origin::Retry | Origin::Append => Mark::new(round.unwrap_or(0), Stage::Live),
             Origin::Replay => Mark::new(round.unwrap_or_else(lifted), Stage::Live),
             Origin::Approve => Mark::new(round.unwrap_or(self.round), Stage::Approved),
         };
@@ -110,6 +110,8 @@ mod tests {
         let dead = Mark::new(0, Stage::Dead);
         assert_eq!(dead.said_again(Origin::Publisher, None), dead);
         assert_eq!(dead.said_again(Origin::Retry, Some(0)), dead);
+        assert_eq!(dead.said_again(Origin::Append, Some(0)), dead);
+        assert_eq!(dead.said_again(Origin::Append, Some(1)), Mark::new(1, Stage::Live), "it was replayed");
         assert_eq!(dead.said_again(Origin::Approve, Some(0)), dead);
         assert_eq!(dead.said_again(Origin::Replay, Some(1)), Mark::new(1, Stage::Live));
         let rejected = Mark::new(0, Stage::Rejected);

@@ -15,6 +15,7 @@ pub mod gap;
 pub mod generation;
 pub mod guard;
 pub mod health;
+pub mod history;
 pub mod implied;
 pub mod ledger;
 pub mod letter;

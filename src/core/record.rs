@@ -106,6 +106,9 @@ pub struct Record {
     /// The earliest time at which something that is pending was seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_seen: Option<Millis>,
+    /// When what is pending was last written to the journal again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub appended: Option<Millis>,
     /// The events that are pending, the first ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub event_ids: Vec<String>,
@@ -343,6 +346,7 @@ impl Record {
     /// Nothing is pending any more.
     pub fn settle(&mut self) {
         self.first_seen = None;
+        self.appended = None;
         self.event_ids.clear();
         self.traceparent = None;
         self.trouble = None;

@@ -10,8 +10,11 @@ use crate::broker::inspector::Inspector;
 use crate::broker::topology::Names;
 use crate::core::budget::{Learnt, Limits};
 use crate::core::disposition::Trouble;
+use crate::core::generation::Stamp;
 use crate::core::schedule::{Lane, Millis};
+use crate::pipeline::letters::rfc3339;
 use crate::pipeline::ports::{Budget, Store, StoreError};
+use crate::pipeline::recover::stamp;
 use crate::pipeline::settings::ALIVE;
 
 /// Why a status could not be read.
@@ -57,6 +60,24 @@ pub struct Status {
     pub replicas: u64,
     /// What limits requests.
     pub budget: BudgetStatus,
+    /// What the store has lost, while that is being merged from the journal again: nothing is sent meanwhile.
+    pub recovery: Option<RecoveryStatus>,
+}
+
+/// A recovery that is running.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RecoveryStatus {
+    /// `first`, `emptied` or `moved`.
+    pub cause: &'static str,
+    /// Since when: RFC 3339.
+    pub since: String,
+}
+
+impl RecoveryStatus {
+    fn of(stamp: &Stamp) -> Option<Self> {
+        let running = Self { cause: stamp.cause.name(), since: rfc3339(stamp.since) };
+        (!stamp.ready).then_some(running)
+    }
 }
 
 /// The budget that all replicas share.
@@ -132,6 +153,7 @@ impl Status {
             stopped: circuit.stopped.iter().map(|lane| lane.name()).collect(),
             replicas,
             budget: BudgetStatus::new(limits, store.learnt().await?),
+            recovery: stamp(store).await?.as_ref().and_then(RecoveryStatus::of),
             target: target.to_owned(),
             pending: Lane::ALL.into_iter().map(|lane| (lane.name(), count(lane))).collect(),
             oldest_seconds: Lane::ALL.into_iter().map(|lane| (lane.name(), age(lane))).collect(),
@@ -165,11 +187,35 @@ impl Status {
         }
         text.push_str(&format!("{:<13}{:>10}\n", "replicas", self.replicas));
         text.push_str(&format!("{:<13}{}\n", "budget", self.budget.to_text()));
+        if let Some(RecoveryStatus { cause, since }) = &self.recovery {
+            text.push_str(&format!("{:<13}{cause}, since {since}: nothing is sent\n", "recovery"));
+        }
         text.trim_end().to_owned()
     }
 
     /// For programs.
     pub fn to_json(&self) -> String {
         serde_json::json!(self).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::generation::{Cause, Generation};
+
+    #[test]
+    fn a_recovery_is_shown_while_it_runs() {
+        let stamp = |ready| Stamp {
+            generation: Generation(1),
+            cause: Cause::Emptied,
+            since: Millis(0),
+            ready,
+            nodes: [].into(),
+            begins: None,
+        };
+        let running = RecoveryStatus { cause: "emptied", since: "1970-01-01T00:00:00Z".into() };
+        assert_eq!(RecoveryStatus::of(&stamp(false)), Some(running));
+        assert_eq!(RecoveryStatus::of(&stamp(true)), None);
     }
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use tokio::sync::{Notify, watch};
 
 use crate::core::generation::{Cause, Generation, Stamp};
-use crate::core::schedule::Millis;
 
 /// How the gate stands.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,6 +18,17 @@ enum Passage {
     Closed(Stamp),
     /// All goes on.
     Open(Stamp),
+}
+
+/// What is known of what was said before.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Memory {
+    /// Nobody watches the store: it has lost nothing.
+    Whole,
+    /// What this generation of the store knows.
+    Of(Stamp),
+    /// A recovery is to find out.
+    NotYet,
 }
 
 /// Shared by the stages of one process.
@@ -91,11 +101,24 @@ impl Gate {
         }
     }
 
-    /// An intent that was first seen before this is of unknown history: neither the store nor the journal reaches back to it.
-    pub(super) fn history(&self) -> Option<Millis> {
+    /// By what a letter is judged.
+    pub(super) fn memory(&self) -> Memory {
         match &*self.passage.borrow() {
-            Passage::Open(stamp) | Passage::Closed(stamp) if stamp.cause != Cause::First => stamp.begins,
-            Passage::Open(_) | Passage::Closed(_) | Passage::Unguarded | Passage::Unknown => None,
+            Passage::Unguarded => Memory::Whole,
+            Passage::Unknown => Memory::NotYet,
+            Passage::Open(stamp) | Passage::Closed(stamp) => match stamp.ready || stamp.cause == Cause::First
+            {
+                true => Memory::Of(stamp.clone()),
+                false => Memory::NotYet,
+            },
+        }
+    }
+
+    /// True if this process has worked with a stamped store.
+    pub(super) fn was_stamped(&self) -> bool {
+        match &*self.passage.borrow() {
+            Passage::Open(_) | Passage::Closed(_) => true,
+            Passage::Unguarded | Passage::Unknown => false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Intake: deliveries are decoded, merged into the store and only then acknowledged (D1). What can't be decoded becomes
 //! a letter first.
 
+mod history;
 mod merge;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -286,16 +287,11 @@ impl<S: Store, P: Publisher> Intake<S, P> {
     /// Merges the changes of some deliveries and hands back the verdicts; what can't be decoded is dead-lettered.
     pub(super) async fn merge(&self, group: &[Delivery]) -> Result<Vec<Verdict>, Unsettled> {
         let now = self.clock.now();
-        let mut changes: BTreeMap<ResourceKey, Vec<(Change, Source)>> = BTreeMap::new();
+        let mut said = Vec::new();
         let mut verdicts = Vec::new();
         for delivery in group {
             match self.decode(delivery, now) {
-                Said::Change(change) => {
-                    let pieces = pieces(*change).into_iter().map(|piece| (piece, delivery.source));
-                    for (piece, source) in pieces {
-                        changes.entry(piece.key.clone()).or_default().push((piece, source));
-                    }
-                }
+                Said::Change(change) => said.push((*change, delivery)),
                 Said::Verdict(verdict) => verdicts.push(*verdict),
                 Said::Refused(refusal) if delivery.source == Source::Work => {
                     self.refuse(delivery, refusal).await?
@@ -303,7 +299,14 @@ impl<S: Store, P: Publisher> Intake<S, P> {
                 Said::Refused(_) | Said::Nothing => {}
             }
         }
-        self.merge_changes(changes).await?;
+        let (known, generation) = self.of_known_history(said, now).await?;
+        let mut changes: BTreeMap<ResourceKey, Vec<(Change, Source)>> = BTreeMap::new();
+        for (change, source) in known {
+            for piece in pieces(change) {
+                changes.entry(piece.key.clone()).or_default().push((piece, source));
+            }
+        }
+        self.merge_changes(changes, generation).await?;
         Ok(verdicts)
     }
 

@@ -29,6 +29,9 @@ const MAX_DETAIL: usize = 1024;
 /// W3C Trace Context: the same name as in HTTP.
 const TRACEPARENT: &str = "traceparent";
 
+/// An operator has a letter applied although its history is unknown.
+pub const ACCEPT_STALE: &str = "x-relay-accept-stale";
+
 /// Version 00 has 55 bytes; later ones may be longer.
 const MAX_TRACEPARENT: usize = 128;
 
@@ -151,6 +154,14 @@ impl<P: Publisher> Letters<P> {
         Ok(())
     }
 
+    /// Has a letter come again from this rung as it is: it could not be judged.
+    pub(super) async fn later(&self, letter: &Message, rung: usize) -> Result<(), PublishError> {
+        let rung = self.routes.rungs.get(rung).cloned().unwrap_or_default();
+        let mut message = Message { exchange: self.routes.out.clone(), ..letter.clone() };
+        message.headers.insert("BCC".into(), Header::List(vec![rung]));
+        self.publisher.publish(message).await
+    }
+
     /// Dead-letters a case, then says so in the journal.
     pub async fn dead(&self, case: &Case<'_>) -> Result<(), PublishError> {
         for (routing_key, body) in self.bodies(case, Origin::Replay) {
@@ -215,16 +226,17 @@ impl<P: Publisher> Letters<P> {
     /// Writes a mark behind all outcomes.
     pub(super) async fn mark_outcomes(&self, mark: &Mark) -> Result<(), PublishError> {
         let message = mark.message(&self.target, self.clock.now(), (self.ids)());
-        let routing_key = self.routes.outcomes.clone();
+        let Some(routing_key) = self.routes.outcomes.clone() else { return Ok(()) };
         self.publisher.publish(Message { exchange: self.routes.out.clone(), routing_key, ..message }).await
     }
 
-    /// Keeps what was settled in the stream of outcomes.
+    /// Keeps what was settled in the stream of outcomes, where there is one.
     pub(super) async fn settled(&self, settled: &Settled) -> Result<(), PublishError> {
+        let Some(routing_key) = self.routes.outcomes.clone() else { return Ok(()) };
         self.publisher
             .publish(Message {
                 exchange: self.routes.out.clone(),
-                routing_key: self.routes.outcomes.clone(),
+                routing_key,
                 body: serde_json::json!(settled).to_string().into_bytes(),
                 content_type: Some("application/json".into()),
                 message_id: Some((self.ids)()),

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::core::change::{Change, Origin};
+use crate::core::change::Change;
 use crate::core::desired::{Merged, Presence};
+use crate::core::history::is_letter;
 use crate::core::record::Record;
 use crate::core::resource::{ResourceKey, ResourceType};
 use crate::core::schedule::{Due, Lane, Millis};
@@ -33,7 +34,8 @@ pub fn after_merge(
     now: Millis,
     linger: Duration,
 ) -> bool {
-    let returned = change.origin != Origin::Publisher && record.due.is_some();
+    // what was only written to the journal again waits as before
+    let returned = is_letter(change) && record.due.is_some();
     if merged != Merged::New && !returned {
         return false;
     }

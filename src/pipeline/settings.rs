@@ -85,6 +85,10 @@ pub struct Settings {
     pub guard: Option<Limits>,
     /// After an unknown outcome, read again this much later.
     pub late_window: Duration,
+    /// How long the journal keeps what enters; none: there is no journal.
+    pub journal: Option<Duration>,
+    /// How long tombstones are remembered: a letter that was first seen half as long ago is of unknown history.
+    pub tombstone_ttl: Duration,
     /// How the target wants to be written to and asked.
     pub dialect: Arc<Dialect>,
     /// Where letters go.
@@ -102,8 +106,8 @@ pub struct Routes {
     pub dead: String,
     /// The key of the queue on `out` whose letters wait for an operator.
     pub held: String,
-    /// The key of the stream of outcomes on `out`.
-    pub outcomes: String,
+    /// The key of the stream of outcomes on `out`; none: they are not kept.
+    pub outcomes: Option<String>,
     /// The keys of the rungs on `out`, one per delay.
     pub rungs: Vec<String>,
 }

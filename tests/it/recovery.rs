@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use scim_relay::sample::{Size, compare, generate};
 
+use crate::support::dead::{dead, letters_of};
 use crate::support::events::event;
 use crate::support::redis_servers::RedisServers;
 use crate::support::relay::{Relay, eventually};
@@ -97,4 +98,32 @@ async fn a_store_that_dies_with_all_replicas_is_recovered_when_one_comes_back() 
         compare(&sample.expected, &state).is_empty().then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn without_a_journal_a_letter_from_before_a_loss_is_only_applied_when_an_operator_accepts_that_it_is_old()
+ {
+    let (sandbox, redis) = (Sandbox::with_faults(json!({})).await, RedisServers::one(&[]).await);
+    let mut relay = Relay::configured(&sandbox.running.base_url().parse().unwrap(), None, "")
+        .with("SCIM_RELAY__REDIS__URL", redis.url(0))
+        .with("SCIM_RELAY__JOURNAL__ENABLED", "false");
+    relay.run();
+    relay.ready().await;
+    assert!(relay.log().contains("journal.enabled is false"), "what is given up is said at the start");
+    let shown = relay.command().args(["topology", "show"]).output().unwrap();
+    assert!(!String::from_utf8(shown.stdout).unwrap().contains("stream"), "none is declared");
+    sandbox.set_faults(json!({"poison": "u-1", "poison_status": 400})).await;
+    relay.publish(&[put(1, 1, &json!({"title": "old"}))]);
+    letters_of(&relay, 1).await;
+    sandbox.set_faults(json!({})).await;
+    redis.command::<()>(0, &["FLUSHALL"]).await;
+    recovered(&relay, "emptied").await;
+    relay.ready().await;
+    let plan = dead(&relay, &["plan", "--all", "--json"]);
+    assert_eq!(plan.documents()[0]["verdict"], "unknown_history", "{plan:?}");
+    let refused = dead(&relay, &["replay", "--all", "--yes"]);
+    assert!(refused.code == 1 && refused.err.contains("--accept-stale"), "{refused:?}");
+    let accepted = dead(&relay, &["replay", "--all", "--yes", "--accept-stale"]);
+    assert!(accepted.code == 0 && accepted.out.contains("1 applied"), "{accepted:?}");
+    titled(&sandbox, &json!("old"), 1).await;
 }

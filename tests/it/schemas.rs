@@ -393,6 +393,7 @@ fn declared() -> std::collections::BTreeSet<String> {
         urgent_bindings: vec![],
         delivery_limit: 50,
         delays: vec![Duration::from_secs(1)],
+        journal: true,
         journal_max_age: Duration::from_secs(1),
         journal_max_bytes: 1,
         parked_ttl: Duration::from_secs(1),

@@ -25,8 +25,7 @@ impl Desk {
         let said: Vec<Said> =
             letters.iter().map(|found| read(found, &self.settings, self.now()).said).collect();
         let changes: Vec<&Change> = said.iter().filter_map(Said::change).collect();
-        let mut forecast =
-            forecast(&self.store, &changes, rules, &self.settings.protected).await?.into_iter();
+        let mut forecast = forecast(&self.store, &changes, rules, &self.settings).await?.into_iter();
         let fails = |why: String| Foreseen { verdict: Foresight::WouldFail, why };
         let foreseen = said.iter().map(|said| match said {
             Said::Change(_) => {

@@ -18,10 +18,12 @@ use crate::app::{Failure, failed};
 use crate::broker::publisher::AmqpPublisher;
 use crate::broker::scan::{Found, Pass, Seen};
 use crate::cli::{self, Exit};
+use crate::core::foresee::Foresight;
 use crate::core::gap::Rules;
 use crate::core::schedule::Millis;
 use crate::ops::shutdown;
-use crate::pipeline::ports::{LetterIndex, Publisher, Shelf, Switch};
+use crate::pipeline::letters::ACCEPT_STALE;
+use crate::pipeline::ports::{Header, LetterIndex, Publisher, Shelf, Switch};
 use crate::pipeline::settings::ALIVE;
 
 /// Letters published at once.
@@ -232,11 +234,20 @@ impl<'a> Run<'a> {
     async fn send(&mut self, pass: &mut Pass, letters: Vec<Found>) -> Result<(), Failure> {
         self.lock.check()?;
         let (mut records, mut sending) = (Vec::new(), Vec::new());
-        for found in letters {
-            let reading = read(&found, &self.desk.settings, self.desk.now());
+        let foreseen = self.desk.foresee(&letters, &self.rules).await?;
+        for (found, foreseen) in letters.into_iter().zip(foreseen) {
+            let mut reading = read(&found, &self.desk.settings, self.desk.now());
+            if self.args.accept_stale {
+                reading.message.headers.insert(ACCEPT_STALE.into(), Header::Bool(true));
+            }
+            let refused = foreseen.verdict == Foresight::UnknownHistory && !self.args.accept_stale;
             match &reading.said {
                 Said::Unsendable(why) => {
                     eprintln!("{}: {why}", found.head.id);
+                    self.skipped += 1;
+                }
+                Said::Change(_) if refused => {
+                    eprintln!("{}: unknown history: {}", found.head.id, foreseen.why);
                     self.skipped += 1;
                 }
                 Said::Change(_) | Said::Ignored | Said::Refused(_) => {

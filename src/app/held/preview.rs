@@ -17,6 +17,7 @@ use crate::ops::clock::SystemClock;
 use crate::pipeline::head::Head;
 use crate::pipeline::held::{Decision, HeldLetter};
 use crate::pipeline::ports::Clock;
+use crate::pipeline::settings::Settings;
 use crate::store::redis::RedisStore;
 
 /// Letters foreseen at once.
@@ -26,14 +27,14 @@ const CHUNK: usize = 200;
 pub(super) struct Seer {
     store: Arc<RedisStore>,
     rules: Rules,
-    protected: Vec<String>,
+    settings: Settings,
 }
 
 impl Seer {
     pub(super) async fn new(config: &Config, store: Arc<RedisStore>) -> Result<Self, Failure> {
         let settings = build::settings(config);
         let rules = rules(config, &settings, &store).await?;
-        Ok(Self { store, rules, protected: settings.protected })
+        Ok(Self { store, rules, settings })
     }
 
     /// In the order given; none: the letter carries no intent.
@@ -41,7 +42,7 @@ impl Seer {
         let read = letters.iter().map(|letter| HeldLetter::read(&letter.message, SystemClock.now()).ok());
         let read: Vec<Option<HeldLetter>> = read.collect();
         let changes: Vec<&Change> = read.iter().flatten().map(HeldLetter::change).collect();
-        let mut forecast = forecast(&self.store, &changes, &self.rules, &self.protected).await?.into_iter();
+        let mut forecast = forecast(&self.store, &changes, &self.rules, &self.settings).await?.into_iter();
         Ok(read.iter().map(|letter| letter.as_ref().and_then(|_| forecast.next())).collect())
     }
 }

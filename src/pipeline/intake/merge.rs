@@ -6,25 +6,36 @@ use std::sync::PoisonError;
 use super::{Intake, MEMBERS_PER_SWAP};
 use crate::core::change::Change;
 use crate::core::desired::Merged;
+use crate::core::generation::Generation;
 use crate::core::lost::{lost, may_be_created};
 use crate::core::record::{Record, Trouble};
 use crate::core::resource::ResourceKey;
 use crate::core::schedule::{Lane, Millis};
 use crate::core::settle;
-use crate::pipeline::ports::{Load, Loaded, Publisher, Reschedule, Source, Store, StoreError, Swap, Swapped};
+use crate::pipeline::ports::{
+    Load, Loaded, OtherGeneration, Publisher, Reschedule, Source, Store, StoreError, Swap, Swapped,
+};
 use crate::pipeline::recent::Recent;
 use crate::pipeline::schedule::{after_loss, after_merge};
 
 impl<S: Store, P: Publisher> Intake<S, P> {
-    /// Load, merge, swap; again for those that somebody else changed meanwhile.
+    /// Load, merge, swap; again for those that somebody else changed meanwhile. `judged`: the generation by which the letters
+    /// among them are of known history.
     pub(super) async fn merge_changes(
         &self,
         changes: BTreeMap<ResourceKey, Vec<(Change, Source)>>,
+        judged: Option<Generation>,
     ) -> Result<(), StoreError> {
         let mut open: Vec<Open> = changes.into_iter().map(|(key, changes)| Open::new(key, changes)).collect();
         let mut wakes = false;
         while !open.is_empty() {
             let known = self.look(&open).await?;
+            if known
+                .iter()
+                .any(|(loaded, _)| judged.is_some_and(|judged| judged != loaded.version.generation))
+            {
+                return Err(StoreError { what: "merge letters".into(), source: OtherGeneration.into() });
+            }
             let (mut again, mut swaps, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
             for (one, (loaded, is_recent)) in open.into_iter().zip(known) {
                 let MergedRecord { swap, results } = self.merged(loaded, &one.now);
@@ -188,7 +199,7 @@ struct MergedRecord {
     results: Vec<(Merged, Source)>,
 }
 
-fn load(key: &ResourceKey, changes: &[(Change, Source)]) -> Load {
+pub(super) fn load(key: &ResourceKey, changes: &[(Change, Source)]) -> Load {
     let members = changes.iter().flat_map(|(change, _)| change.delta.members.iter().map(|m| m.value.clone()));
     let members: BTreeSet<String> = members.collect();
     Load { key: key.clone(), members: members.into_iter().collect() }

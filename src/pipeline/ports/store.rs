@@ -262,6 +262,13 @@ pub trait Store: super::Stamps + super::Switch + super::Guard {
         place: Place,
     ) -> impl Future<Output = Result<(Vec<ResourceKey>, Option<Place>), StoreError>> + Send;
 
+    /// A page of all resources in the schedule, and where the next one begins. Resources may repeat, and those that move in
+    /// the schedule meanwhile may be missing.
+    fn scheduled(
+        &self,
+        place: Place,
+    ) -> impl Future<Output = Result<(Vec<ResourceKey>, Option<Place>), StoreError>> + Send;
+
     /// Drops all that is kept about a resource: record, ledger, schedule, and what it holds at the target.
     fn forget(&self, key: &ResourceKey) -> impl Future<Output = Result<(), StoreError>> + Send;
 

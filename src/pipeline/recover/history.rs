@@ -12,6 +12,7 @@ use crate::core::guard::Window;
 use crate::core::resource::{ResourceKey, ResourceType};
 use crate::core::schedule::Millis;
 use crate::core::settled::Settled;
+use crate::pipeline::gate::Gate;
 use crate::pipeline::intake::{Again, Intake, Lost};
 use crate::pipeline::operator;
 use crate::pipeline::ports::{
@@ -99,7 +100,8 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
         };
         // who held a claim may have gone on sending until the lease ended
         let until = stamp.since.plus(LEASE + self.settings.late_window);
-        let merger = self.merger(lost.map(|lost| Again { lost, until }));
+        let memory = Arc::new(Gate::closed());
+        let merger = self.merger(lost.map(|lost| Again { lost, until })).behind(memory.clone());
         let (mut read, mut last): (u64, Option<u64>) = (0, None);
         let mut looked = self.clock.now();
         loop {
@@ -114,6 +116,7 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
                 stamp.begins = Some(self.clock.now());
             }
             gap(&mut last, &entries);
+            memory.open(read_so_far(stamp));
             for entry in &entries {
                 match Mark::read(&entry.message) {
                     Some(Mark::Generation { generation, at, .. }) => {
@@ -121,6 +124,7 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
                             return Err(Interrupted::NotTheFirst);
                         }
                         stamp.begins = stamp.begins.map(|begins| begins.min(at));
+                        memory.open(read_so_far(stamp));
                     }
                     Some(mark) if mark == end => {
                         let before: Vec<Entry> =
@@ -174,7 +178,7 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
     }
 
     async fn behind(&self, mut reader: J::Reader) -> Result<(), Interrupted> {
-        let merger = self.merger(None);
+        let merger = self.merger(None).behind(self.gate.clone());
         let mut prompt = 0;
         while prompt < PROMPT_MARKS {
             let mark = Mark::End { reading: (self.ids)() };
@@ -245,6 +249,11 @@ async fn merge<S: Store, P: Publisher>(
         merger.merge_verdict(&verdict).await?;
     }
     Ok(())
+}
+
+/// Letters in the journal are judged by as much of it as was read.
+fn read_so_far(stamp: &Stamp) -> Stamp {
+    Stamp { ready: true, ..stamp.clone() }
 }
 
 /// A reader that falls behind the truncation of its stream skips what is gone, and says nothing.

@@ -1,6 +1,7 @@
 //! Recovery (design D2): the store's generation is watched, and after a loss the whole journal is merged again while nothing
 //! is sent. What it touches is read at the target before anything is written.
 
+mod append;
 mod history;
 mod mark;
 
@@ -28,6 +29,12 @@ const SAID_AGAIN: Duration = Duration::from_secs(3_600);
 /// The notes in which the store keeps its stamp, and the last sign of life.
 pub(super) const STAMP: &str = "stamp";
 const BEAT: &str = "beat";
+
+/// What the store says about its generation; none: nobody has stamped it.
+pub async fn stamp<S: Store>(store: &S) -> Result<Option<Stamp>, StoreError> {
+    // one that can't be read is none
+    Ok(store.recall(STAMP).await?.and_then(|text| serde_json::from_str(&text).ok()))
+}
 
 /// Why a recovery stopped. It begins again.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +99,8 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
     /// Watches until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let this = Arc::new(self);
-        let mut following = JoinSet::new();
+        let (mut following, mut appending) = (JoinSet::new(), JoinSet::new());
+        appending.spawn(this.clone().append_old());
         loop {
             let wait = tokio::select! {
                 biased;
@@ -114,6 +122,7 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
             }
         }
         following.shutdown().await;
+        appending.shutdown().await;
     }
 
     async fn look(self: &Arc<Self>, following: &mut JoinSet<()>) -> Result<Duration, Interrupted> {
@@ -151,18 +160,16 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
         }
     }
 
-    /// A store that nobody ever stamped may be a new one. The journal knows better, if it does.
+    /// A store that nobody ever stamped may be a new one. Whoever has seen it stamped knows better, and so does the journal.
     fn first_or(&self, cause: Cause, standing: &Standing) -> Cause {
         let unstamped = standing.stamp.is_none() && standing.parts.iter().all(Option::is_none);
-        if unstamped { Cause::First } else { cause }
+        if unstamped && !self.gate.was_stamped() { Cause::First } else { cause }
     }
 
     async fn standing(&self) -> Result<Standing, StoreError> {
-        let stamp = self.store.recall(STAMP).await?;
         let beat = self.store.recall(BEAT).await?;
         Ok(Standing {
-            // one that can't be read is none
-            stamp: stamp.and_then(|text| serde_json::from_str(&text).ok()),
+            stamp: stamp(&*self.store).await?,
             parts: self.store.generations().await?,
             nodes: self.store.nodes().await?,
             beat: beat.and_then(|text| text.parse().ok()).map(crate::core::schedule::Millis),
@@ -200,9 +207,12 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
         let mut stamp = stamp.clone();
         match &self.streams {
             None if stamp.cause == Cause::First => {}
-            None => tracing::error!(
-                "journal.enabled is false: what was pending is lost with the store, and must be published again"
-            ),
+            None => {
+                stamp.begins = Some(stamp.since);
+                tracing::error!(
+                    "journal.enabled is false: what was pending is lost with the store, and must be published again"
+                );
+            }
             Some(streams) => {
                 let (settled, reader) = self.read_all(streams, &mut stamp).await?;
                 self.wait_for_leases(&stamp).await?;
@@ -211,7 +221,9 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
             }
         }
         let took = self.clock.now().since(began).as_secs_f64();
-        self.letters.mark(&Mark::of(&stamp, self.clock.now())).await?;
+        if self.streams.is_some() {
+            self.letters.mark(&Mark::of(&stamp, self.clock.now())).await?;
+        }
         self.still_ours(&stamp).await?;
         stamp.ready = true;
         self.write(&stamp).await?;

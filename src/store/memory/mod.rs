@@ -304,6 +304,10 @@ impl Store for MemoryStore {
         Ok((self.state().records.keys().cloned().collect(), None))
     }
 
+    async fn scheduled(&self, _: Place) -> Result<(Vec<ResourceKey>, Option<Place>), StoreError> {
+        Ok((self.state().due.keys().cloned().collect(), None))
+    }
+
     async fn forget(&self, key: &ResourceKey) -> Result<(), StoreError> {
         let mut state = self.state();
         let id = state.records.remove(key).and_then(|held| held.record.id);

@@ -161,6 +161,10 @@ impl Store for RedisStore {
         self.page_of_resources(place).await
     }
 
+    async fn scheduled(&self, place: Place) -> Result<(Vec<ResourceKey>, Option<Place>), StoreError> {
+        self.page_of_schedule(place).await
+    }
+
     async fn forget(&self, key: &ResourceKey) -> Result<(), StoreError> {
         self.drop_resource(key).await
     }

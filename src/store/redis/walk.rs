@@ -37,6 +37,22 @@ impl RedisStore {
         Ok((names.iter().filter_map(|name| name.parse().ok()).collect(), next))
     }
 
+    /// The lanes of a bucket are places one after the other.
+    pub(super) async fn page_of_schedule(
+        &self,
+        place: Place,
+    ) -> Result<(Vec<ResourceKey>, Option<Place>), StoreError> {
+        let keys: Vec<String> = (0..BUCKETS).flat_map(|bucket| self.keys.lanes(bucket)).collect();
+        let Some(key) = keys.get(usize::from(place.bucket)) else { return Ok((Vec::new(), None)) };
+        let mut command = redis::cmd("ZSCAN");
+        command.arg(key).arg(place.cursor).arg("COUNT").arg(PAGE);
+        let (cursor, due): (u64, Vec<(String, f64)>) =
+            self.link.query("walk over the schedule", command).await?;
+        let bucket = if cursor == 0 { place.bucket + 1 } else { place.bucket };
+        let next = (usize::from(bucket) < keys.len()).then_some(Place { bucket, cursor });
+        Ok((due.iter().filter_map(|(name, _)| name.parse().ok()).collect(), next))
+    }
+
     pub(super) async fn drop_resource(&self, key: &ResourceKey) -> Result<(), StoreError> {
         let loads = [Load { key: key.clone(), members: Vec::new() }];
         let id = self.load(&loads).await?.pop().and_then(|loaded| loaded.record.id);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use scim_relay::pipeline::ports::{
     Consumer, Delivery, Entry, From, Header, Message, PublishError, Publisher, SessionEnded, Source, Stream,
@@ -48,11 +48,49 @@ struct State {
     dead: Vec<Message>,
     held: Vec<Message>,
     retries: Vec<Message>,
-    /// Streams: what was published, in order.
-    journal: Vec<Message>,
-    outcomes: Vec<Message>,
+    journal: SimLog,
+    outcomes: SimLog,
     disorder: Disorder,
     unroutable: Vec<String>,
+}
+
+/// What a stream holds, in order.
+#[derive(Debug, Default)]
+struct SimLog {
+    /// When each was published.
+    entries: VecDeque<(Instant, Message)>,
+    /// How many were truncated before them.
+    gone: usize,
+    /// What is older is truncated.
+    keep: Option<Duration>,
+}
+
+impl SimLog {
+    fn push(&mut self, message: Message) {
+        self.entries.push_back((Instant::now(), message));
+        self.truncate();
+    }
+
+    fn truncate(&mut self) {
+        let Some(keep) = self.keep else { return };
+        while self.entries.front().is_some_and(|(at, _)| at.elapsed() > keep) {
+            self.entries.pop_front();
+            self.gone += 1;
+        }
+    }
+
+    /// Entries from a place on; from the first one there is, if that is gone.
+    fn from(&mut self, at: usize) -> Vec<Entry> {
+        self.truncate();
+        let skip = at.saturating_sub(self.gone);
+        let ahead = self.entries.iter().enumerate().skip(skip).take(100);
+        ahead
+            .map(|(index, (_, message))| Entry {
+                offset: (self.gone + index) as u64,
+                message: message.clone(),
+            })
+            .collect()
+    }
 }
 
 /// The broker.
@@ -74,7 +112,7 @@ pub fn routes(rungs: usize) -> Routes {
         out: "out".into(),
         dead: "dead".into(),
         held: "held".into(),
-        outcomes: "outcomes".into(),
+        outcomes: Some("outcomes".into()),
         rungs: (0..rungs).map(|rung| format!("rung-{rung}")).collect(),
     }
 }
@@ -87,6 +125,12 @@ impl SimBroker {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The streams keep what is no older than this from now on.
+    pub fn keep(&self, age: Duration) {
+        let mut state = self.state();
+        (state.journal.keep, state.outcomes.keep) = (Some(age), Some(age));
     }
 
     /// No disorder from now on.
@@ -378,14 +422,14 @@ impl StreamReader for SimReader {
             let arrived = broker.0.arrived.notified();
             tokio::pin!(arrived);
             arrived.as_mut().enable();
-            let entries: Vec<Entry> = {
-                let state = broker.state();
-                let all = if outcomes { &state.outcomes } else { &state.journal };
-                let ahead = all.iter().enumerate().skip(self.at).take(100);
-                ahead.map(|(at, message)| Entry { offset: at as u64, message: message.clone() }).collect()
+            let entries = {
+                let mut state = broker.state();
+                let state = &mut *state;
+                let log = if outcomes { &mut state.outcomes } else { &mut state.journal };
+                log.from(self.at)
             };
-            if !entries.is_empty() {
-                self.at += entries.len();
+            if let Some(last) = entries.last() {
+                self.at = last.offset as usize + 1;
                 return Ok(entries);
             }
             arrived.await;

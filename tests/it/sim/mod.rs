@@ -9,6 +9,7 @@ mod events;
 mod examples;
 mod faults;
 mod guard;
+mod history;
 mod letters;
 mod memberships;
 mod model;

@@ -175,6 +175,10 @@ impl Store for SimStore {
         call!(self, self.memory.resources(place))
     }
 
+    async fn scheduled(&self, place: Place) -> Result<(Vec<ResourceKey>, Option<Place>), StoreError> {
+        call!(self, self.memory.scheduled(place))
+    }
+
     async fn forget(&self, key: &ResourceKey) -> Result<(), StoreError> {
         call!(self, self.memory.forget(key))
     }

@@ -63,6 +63,8 @@ struct State {
     chances: Chances,
     /// Unreachable until then.
     outage: Option<(Instant, Outage)>,
+    /// What was poison is taken.
+    tolerant: bool,
     /// Writes whose sender waits for an answer.
     open: BTreeMap<ResourceKey, u32>,
     processed: Vec<Processed>,
@@ -102,6 +104,7 @@ impl SimTarget {
             directory: Directory::new(profile.habits),
             chances,
             outage: None,
+            tolerant: false,
             open: BTreeMap::new(),
             processed: Vec::new(),
             traffic: Traffic::default(),
@@ -133,6 +136,11 @@ impl SimTarget {
     /// Other faults from now on.
     pub fn suffer(&self, chances: Chances) {
         self.state().chances = chances;
+    }
+
+    /// Takes what was poison from now on.
+    pub fn tolerate(&self) {
+        self.state().tolerant = true;
     }
 
     /// Nothing is answered for so long, each time in one of all ways.
@@ -214,7 +222,7 @@ impl SimTarget {
     ) -> Answer {
         let mut state = self.state();
         let trouble = in_bulk && self.0.dice.per_mille(state.chances.inside_bulk);
-        let answer = match (is_poison(operation), trouble) {
+        let answer = match (is_poison(operation) && !state.tolerant, trouble) {
             (true, _) => refusal(400, "invalidValue"),
             (false, true) => refusal(*self.0.dice.pick(&[500, 429]), ""),
             (false, false) => state.directory.apply(operation, ids),

@@ -89,6 +89,8 @@ pub fn settings() -> Settings {
         conflict: Policy::default(),
         members_are_authoritative: false,
         late_window: LATE_WINDOW,
+        journal: Some(Duration::from_secs(7 * 86_400)),
+        tombstone_ttl: Duration::from_secs(90 * 86_400),
         dialect: Arc::default(),
         routes: routes(DELAYS.len()),
     }
