@@ -43,7 +43,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             match swapped {
                 Swapped::Done { version, dependents } => {
                     // adopted just now: it has an id before anything is sent
-                    self.wake_dependents(&claim.item.key, dependents).await?;
+                    self.wake_dependents(&claim.item.key, &claim.item.record, dependents).await?;
                     claim.item.version = version;
                     begun.push(claim);
                 }

@@ -63,10 +63,10 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             let swaps: Vec<Swap> = open.iter().map(|(claim, change)| self.committed(claim, change)).collect();
             let swapped = self.store.swap(&swaps).await?;
             let mut again = Vec::new();
-            for ((claim, change), swapped) in open.into_iter().zip(swapped) {
+            for ((claim, change), (swap, swapped)) in open.into_iter().zip(swaps.into_iter().zip(swapped)) {
                 match swapped {
                     Swapped::Done { dependents, .. } => {
-                        self.wake_dependents(&claim.item.key, dependents).await?;
+                        self.wake_dependents(&claim.item.key, &swap.record, dependents).await?;
                         self.release(&claim.item.key).await;
                     }
                     Swapped::Conflict => again.push((claim, change)),
@@ -278,6 +278,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     pub(super) async fn wake_dependents(
         &self,
         key: &ResourceKey,
+        record: &Record,
         dependents: Vec<ResourceKey>,
     ) -> Result<(), StoreError> {
         if dependents.is_empty() {
@@ -287,7 +288,9 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
         let value = key.external_id.as_str();
         let due: Vec<(ResourceKey, Due)> =
             dependents.into_iter().map(|dependent| (dependent, Due { lane: Lane::Members, at })).collect();
-        self.store.touch_member(&due, value, true).await
+        // who was deleted there has lost its memberships, even if it comes back under the same id
+        let doubt = record.incarnation > 1;
+        self.store.touch_member(&due, value, doubt).await
     }
 
     /// Nothing was sent: the claims are given up, the resources wait.

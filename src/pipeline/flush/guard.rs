@@ -112,7 +112,7 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
             item.record.due = Some(Due { lane: lane(&item.key, &item.record), at: self.clock.now() });
             match self.store.swap(&[item.swap(Reschedule::AsRecord, &[])]).await?.pop() {
                 Some(Swapped::Done { dependents, .. }) => {
-                    return self.wake_dependents(&item.key, dependents).await;
+                    return self.wake_dependents(&item.key, &item.record, dependents).await;
                 }
                 Some(Swapped::Conflict) | None => {}
             }

@@ -82,7 +82,9 @@ impl<S: Store, T: Target, P: Publisher> Flush<S, T, P> {
     pub(super) async fn put_back(&self, item: Item, touched: &[String]) -> Result<(), StoreError> {
         let key = item.key.clone();
         match self.store.swap(&[item.swap(Reschedule::AsRecord, touched)]).await?.pop() {
-            Some(Swapped::Done { dependents, .. }) => self.wake_dependents(&key, dependents).await?,
+            Some(Swapped::Done { dependents, .. }) => {
+                self.wake_dependents(&key, &item.record, dependents).await?
+            }
             Some(Swapped::Conflict) | None => {
                 self.postpone(std::slice::from_ref(&key), Lane::Update, Duration::ZERO).await;
             }
