@@ -3,6 +3,7 @@
 
 mod history;
 mod merge;
+mod tally;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use self::tally::Counters;
+pub(super) use self::tally::Tally;
 use super::flush::Backlog;
 use super::gate::Gate;
 use super::in_order::InOrder;
@@ -72,14 +75,7 @@ pub struct Intake<S, P> {
     /// What is known to have been decided, whatever the store remembers of it.
     decided: BTreeMap<ResourceKey, Vec<Verdict>>,
     tally: Mutex<Tally>,
-}
-
-/// How many changes merged to what.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub new: u64,
-    pub duplicate: u64,
-    pub stale: u64,
+    counters: Counters,
 }
 
 /// What a store has lost, so that it is merged again.
@@ -130,7 +126,20 @@ impl<S: Store, P: Publisher> Intake<S, P> {
     ) -> Self {
         let (recent, gate) = (Recent::default(), Arc::default());
         let (again, decided, tally) = (None, BTreeMap::new(), Mutex::default());
-        Self { store, letters, clock, settings, wake, backlog, recent, gate, again, decided, tally }
+        Self {
+            store,
+            letters,
+            clock,
+            settings,
+            wake,
+            backlog,
+            recent,
+            gate,
+            again,
+            decided,
+            tally,
+            counters: Counters::default(),
+        }
     }
 
     /// Merges under the generation that this gate names.
@@ -328,21 +337,21 @@ impl<S: Store, P: Publisher> Intake<S, P> {
             max_event_bytes: self.settings.max_event_bytes,
             max_clock_skew: self.settings.max_clock_skew,
         };
-        let (format, said) = match decode(&input, &limits, now) {
+        let (counter, said) = match decode(&input, &limits, now) {
             Decoded::Change(mut change) => {
                 change.traceparent = traceparent(message);
-                ("cloudevents", Said::Change(change))
+                (&self.counters.events, Said::Change(change))
             }
-            Decoded::Verdict(verdict) => ("cloudevents", Said::Verdict(verdict)),
+            Decoded::Verdict(verdict) => (&self.counters.events, Said::Verdict(verdict)),
             // the relay's own marks are nobody's events
             Decoded::Ignored if !delivery.from_publishers && Mark::read(message).is_some() => {
                 return Said::Nothing;
             }
-            Decoded::Ignored => ("ignored", Said::Nothing),
-            Decoded::Refused(refusal) => ("undecodable", Said::Refused(refusal)),
+            Decoded::Ignored => (&self.counters.ignored, Said::Nothing),
+            Decoded::Refused(refusal) => (&self.counters.undecodable, Said::Refused(refusal)),
         };
         if delivery.source == Source::Work {
-            metrics::counter!("scim_relay_events_received_total", "format" => format).increment(1);
+            counter.increment(1);
         }
         said
     }

@@ -152,13 +152,13 @@ impl<S: Store, P: Publisher> Intake<S, P> {
                 Merged::Duplicate => tally.duplicate += 1,
                 Merged::Stale => tally.stale += 1,
             }
-            let result = match (merged, source) {
-                (Merged::New, _) => "new",
+            let counter = match (merged, source) {
+                (Merged::New, _) => &self.counters.new,
                 (_, Source::Urgent | Source::Journal) => continue,
-                (Merged::Duplicate, Source::Work) => "duplicate",
-                (Merged::Stale, Source::Work) => "stale",
+                (Merged::Duplicate, Source::Work) => &self.counters.duplicate,
+                (Merged::Stale, Source::Work) => &self.counters.stale,
             };
-            metrics::counter!("scim_relay_events_merged_total", "result" => result).increment(1);
+            counter.increment(1);
         }
     }
 }
