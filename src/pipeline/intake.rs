@@ -2,6 +2,7 @@
 //! a letter first.
 
 mod history;
+mod journal;
 mod merge;
 mod tally;
 
@@ -19,8 +20,8 @@ use super::gate::Gate;
 use super::in_order::InOrder;
 use super::letters::{Letters, traceparent};
 use super::ports::{
-    Clock, Consumer, Delivery, Header, Load, Loaded, Message, PublishError, Publisher, Reschedule, Source,
-    Store, StoreError, Swap, Swapped,
+    Clock, Consumer, Delivery, Header, Load, Loaded, PublishError, Publisher, Reschedule, Source, Store,
+    StoreError, Swap, Swapped,
 };
 use super::recent::Recent;
 use super::recover::Mark;
@@ -160,11 +161,6 @@ impl<S: Store, P: Publisher> Intake<S, P> {
     /// How many changes merged to what so far.
     pub(super) fn tally(&self) -> Tally {
         *self.tally.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// True if a message did not come through the relay's own exchange.
-    pub(super) fn is_from_publishers(&self, message: &Message) -> bool {
-        message.exchange != self.settings.routes.intake
     }
 
     /// Works until `stop`, then gives back what is unanswered.

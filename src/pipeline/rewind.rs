@@ -9,8 +9,7 @@ use super::intake::{Intake, Tally, Unsettled};
 use super::letters::Letters;
 use super::operator;
 use super::ports::{
-    Clock, Delivery, Entry, From, Header, LetterIndex, Load, Loaded, Message, Publisher, Shelf, Source,
-    Store, StoreError, Stream,
+    Clock, From, Header, LetterIndex, Load, Loaded, Message, Publisher, Shelf, Store, StoreError, Stream,
 };
 use super::recover::STAMP;
 use super::settings::Settings;
@@ -158,7 +157,7 @@ impl<S: Store + LetterIndex, P: Publisher, J: Stream> Rewind<S, P, J> {
             for entry in entries {
                 if let Some(said) = self.said(&entry.message, window, &refused) {
                     touched.insert(said.key().clone());
-                    deliveries.push(self.delivery(entry));
+                    deliveries.push(intake.delivered(entry));
                 }
             }
             for verdict in intake.merge(&deliveries).await? {
@@ -179,21 +178,13 @@ impl<S: Store + LetterIndex, P: Publisher, J: Stream> Rewind<S, P, J> {
     }
 
     fn merger(&self, decided: BTreeMap<ResourceKey, Vec<Verdict>>) -> Intake<S, P> {
-        Intake::new(
+        Intake::of_journal(
             self.store.clone(),
             self.letters.clone(),
             self.clock.clone(),
             self.settings.clone(),
-            Arc::default(),
-            Arc::default(),
         )
         .decided(decided)
-    }
-
-    fn delivery(&self, entry: Entry) -> Delivery {
-        let from_publishers = self.is_from_publishers(&entry.message);
-        let (session, source, tag) = (0, Source::Journal, entry.offset);
-        Delivery { session, source, tag, from_publishers, message: entry.message, redeliveries: 0 }
     }
 
     fn is_from_publishers(&self, message: &Message) -> bool {

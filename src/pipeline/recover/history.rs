@@ -15,9 +15,7 @@ use crate::core::settled::Settled;
 use crate::pipeline::gate::Gate;
 use crate::pipeline::intake::{Again, Intake, Lost};
 use crate::pipeline::operator;
-use crate::pipeline::ports::{
-    Delivery, Entry, From, Guard, Publisher, Source, Stamps, Store, Stream, StreamReader,
-};
+use crate::pipeline::ports::{Delivery, Entry, From, Guard, Publisher, Stamps, Store, Stream, StreamReader};
 use crate::pipeline::settings::LEASE;
 
 /// How often the journal is marked behind the end of a recovery.
@@ -234,17 +232,7 @@ async fn merge<S: Store, P: Publisher>(
     if entries.is_empty() {
         return Ok(());
     }
-    let deliveries: Vec<Delivery> = entries
-        .into_iter()
-        .map(|entry| Delivery {
-            session: 0,
-            tag: entry.offset,
-            source: Source::Journal,
-            from_publishers: merger.is_from_publishers(&entry.message),
-            message: entry.message,
-            redeliveries: 0,
-        })
-        .collect();
+    let deliveries: Vec<Delivery> = entries.into_iter().map(|entry| merger.delivered(entry)).collect();
     for verdict in merger.merge(&deliveries).await? {
         merger.merge_verdict(&verdict).await?;
     }

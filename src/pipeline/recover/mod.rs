@@ -261,13 +261,11 @@ impl<S: Store + Stamps + Guard, P: Publisher, J: Stream> Recovery<S, P, J> {
 
     /// What is merged from the journal.
     fn merger(&self, again: Option<Again>) -> Intake<S, P> {
-        Intake::new(
+        Intake::of_journal(
             self.store.clone(),
             self.letters.clone(),
             self.clock.clone(),
             self.settings.clone(),
-            Arc::default(),
-            Arc::default(),
         )
         .again(again)
     }

@@ -137,3 +137,21 @@ fn operation(part: &Part) -> Value {
         }
     }
 }
+
+/// A user, put whole.
+pub fn put_user(seq: u64, name: &str) -> Event {
+    let attributes = vec![("userName", json!(format!("{name}@x"))), ("title", json!(format!("title-{seq}")))];
+    Event { seq, key: user(name), said: Said::Put { attributes, active: None, members: None } }
+}
+
+/// A group, put with these members.
+pub fn put_group(seq: u64, name: &str, members: &[&str]) -> Event {
+    let attributes = vec![("displayName", json!(name))];
+    let members = Some(members.iter().map(|member| (*member).to_owned()).collect());
+    Event { seq, key: group(name), said: Said::Put { attributes, active: None, members } }
+}
+
+/// Anything else.
+pub fn said(seq: u64, key: ResourceKey, said: Said) -> Event {
+    Event { seq, key, said }
+}

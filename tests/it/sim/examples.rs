@@ -12,26 +12,11 @@ use scim_relay::core::resource::{ResourceKey, ResourceType};
 use scim_relay::core::schedule::Millis;
 use scim_relay::pipeline::settings::{Mode, Settings};
 
-use super::events::{Event, Part, Said, group, user};
+use super::events::{Part, Said, group, put_group, put_user, said, user};
 use super::faults::{Chances, POISON, Poison};
 use super::letters::class;
 use super::target::Profile;
 use super::world::{World, profile, run, settings};
-
-fn put_user(seq: u64, name: &str) -> Event {
-    let attributes = vec![("userName", json!(format!("{name}@x"))), ("title", json!(format!("title-{seq}")))];
-    Event { seq, key: user(name), said: Said::Put { attributes, active: None, members: None } }
-}
-
-fn put_group(seq: u64, name: &str, members: &[&str]) -> Event {
-    let attributes = vec![("displayName", json!(name))];
-    let members = Some(members.iter().map(|member| (*member).to_owned()).collect());
-    Event { seq, key: group(name), said: Said::Put { attributes, active: None, members } }
-}
-
-fn said(seq: u64, key: ResourceKey, said: Said) -> Event {
-    Event { seq, key, said }
-}
 
 /// Runs one replica over what `story` does.
 fn day<F: AsyncFnOnce(&mut World)>(profile: Profile, settings: Settings, story: F) {

@@ -2,30 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use scim_relay::core::listing::Memberships;
 use scim_relay::core::resource::{ResourceKey, ResourceType};
 use scim_relay::pipeline::settings::Settings;
 
-use super::events::{Event, Part, Said, group, user};
+use super::events::{Part, Said, group, put_group, put_user, said, user};
 use super::faults::Chances;
 use super::world::{World, profile, run, settings};
-
-fn put_user(seq: u64, name: &str) -> Event {
-    let attributes = vec![("userName", json!(format!("{name}@x"))), ("title", json!(format!("title-{seq}")))];
-    Event { seq, key: user(name), said: Said::Put { attributes, active: None, members: None } }
-}
-
-fn put_group(seq: u64, name: &str, members: &[&str]) -> Event {
-    let attributes = vec![("displayName", json!(name))];
-    let members = Some(members.iter().map(|member| (*member).to_owned()).collect());
-    Event { seq, key: group(name), said: Said::Put { attributes, active: None, members } }
-}
-
-fn said(seq: u64, key: ResourceKey, said: Said) -> Event {
-    Event { seq, key, said }
-}
 
 /// The members of a group by name.
 fn members(world: &World, name: &str) -> Vec<String> {

@@ -2,24 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use scim_relay::core::resource::{ResourceKey, ResourceType};
 use scim_relay::pipeline::settings::{Mode, Settings};
 
-use super::events::{Event, Part, Said, group, user};
+use super::events::{Event, Part, Said, group, put_group, put_user};
 use super::world::{World, profile, run, settings};
-
-fn put_user(seq: u64, name: &str) -> Event {
-    let attributes = vec![("userName", json!(format!("{name}@x"))), ("title", json!(format!("title-{seq}")))];
-    Event { seq, key: user(name), said: Said::Put { attributes, active: None, members: None } }
-}
-
-fn put_group(seq: u64, name: &str, members: &[&str]) -> Event {
-    let attributes = vec![("displayName", json!(name))];
-    let members = Some(members.iter().map(|member| (*member).to_owned()).collect());
-    Event { seq, key: group(name), said: Said::Put { attributes, active: None, members } }
-}
 
 fn id(world: &World, key: &ResourceKey) -> Option<String> {
     world.parts.target.with(|directory| {
